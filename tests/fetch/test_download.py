@@ -8,6 +8,7 @@ import hashlib
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,25 @@ async def test_an_object_that_changed_is_downloaded_from_its_start(downloader: O
     outcome = await downloader(archive).download(target_of_large())
     assert (outcome.outcome, outcome.attempts) == (Outcome.FETCHED, 3)
     assert [rest is not None for rest in archive.rests] == [False, True, False]
+
+
+@pytest.mark.parametrize("is_listed", [False, True], ids=["asked for", "listed"])
+async def test_a_resumed_body_is_compared_with_the_md5_of_the_archive(
+    downloader: Open, files: MirrorFiles, *, is_listed: bool
+) -> None:
+    """Its two parts may be of two versions of the object."""
+    before = LARGE.content.replace(b"CHEST", b"KNEE ")
+    archive, md5 = MemoryArchive({KEY: [before, LARGE.content]}), md5_of(LARGE.content)
+    if not is_listed:
+        archive.checksums[KEY] = md5
+    broken_once(archive, CHECKPOINT_BYTES)
+    wanted = target_of_large()
+    outcome = await downloader(archive).download(
+        replace(wanted, entry=replace(wanted.entry, md5=md5)) if is_listed else wanted
+    )
+    digest = hashlib.sha256(LARGE.content).digest()
+    assert (outcome.outcome, outcome.attempts, outcome.sha256) == (Outcome.FETCHED, 3, digest)
+    assert files_in(files) == [f"folder/{LARGE.sop_uid}.dcm"]  # what changed is not quarantined as damaged
 
 
 @pytest.mark.parametrize("size", [0, 1, MEMORY_BYTES, MEMORY_BYTES + 1, MEMORY_BYTES + (3 << 20)])

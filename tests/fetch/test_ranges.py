@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +26,7 @@ from bulkdl.errors import ChecksumMismatch, Interrupted
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.download import Downloader
 from bulkdl.fetch.pixel_decoding import Decoders
-from bulkdl.fetch.ranges import Parts, fresh, in_parts, part_size
+from bulkdl.fetch.ranges import Parts, RangedDownload, fresh, in_parts, part_size
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
@@ -215,6 +216,41 @@ async def test_a_note_that_is_being_written_is_awaited(opened: Opened, files: Mi
         with suppress(asyncio.CancelledError):
             await download
         assert (ended, bench.partial_files()) == (set(), [".json", ".part"])
+
+
+async def test_bytes_that_arrive_during_a_sync_are_synced_after_it(
+    opened: Opened, files: MirrorFiles, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing follows for a time. And the sync itself makes none of them safe."""
+    length, first = 36 << 20, 34 << 20
+    released, may_sync, fsync = asyncio.Event(), threading.Event(), os.fsync
+    syncs: list[tuple[int, int]] = []  # at the start of each: the bytes that have arrived, and those that are synced
+
+    def slow(descriptor: int) -> None:
+        syncs.append((download.arrival.unfinished.size_bytes, download.kept.synced_bytes))
+        may_sync.wait(10)
+        fsync(descriptor)
+
+    def fault(seen: Seen) -> Action | None:
+        return after(released, part_of(large, seen)) if range_of(seen, length)[0] >= first else None
+
+    large = Stored(bytes(length), '"large"')
+    async with opened(fault=fault, stored=large) as bench:
+        entry = Entry(f"{BUCKET}/{key_of(ONE)}", size_bytes=length)
+        target = Target(ONE.series_uid, entry, "folder", None, None, FileNames(()))
+        kept = fresh(bench.archive.url, length, ABOVE)
+        download = RangedDownload(bench.archive, files.partials, threads, target, NAME, kept)
+        monkeypatch.setattr(os, "fsync", slow)
+        receiving = asyncio.create_task(download.receive())
+        await until(lambda: download.arrival.unfinished.size_bytes == first)
+        may_sync.set()
+        await until(lambda: syncs[1:], seconds=10)
+        assert syncs[1][1] <= syncs[0][0] < first
+        await until(lambda: download.kept.synced_bytes == first)
+        released.set()
+        received = await receiving
+        assert isinstance(received.source, Path)
+        assert received.source.stat().st_size == length
 
 
 @pytest.mark.parametrize(("answered", "share", "synced_bytes"), [(18, 0.8, 16 << 20), (10, 0.4, 0)])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
+from bulkdl.archive.base import Rest
 from bulkdl.archive.profiles import Profile
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.threads import Threads
@@ -17,10 +20,12 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.runtime.attempts import Retrier
+from bulkdl.runtime.concurrency import Limiter
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import zip_of
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.memory_archive import MemoryArchive
+from tests.support.memory_archive import MemoryArchive, MemoryBody
 
 MADE_UP = list(instances(series=1, per_series=6))
 KEYS = [f"series/{number:04d}.dcm" for number in range(len(MADE_UP))]
@@ -60,6 +65,7 @@ async def run(
     source: MemoryArchive,
     *works: SeriesWork,
     transport: Transport = Transport.AUTO,
+    ceiling: int = 4,
 ) -> list[InstanceOutcome]:
     """The outcomes that a worker delivers."""
     settings = WorkerSettings(
@@ -67,7 +73,7 @@ async def run(
         access=Access(),
         root=files.root,
         fetch=FetchSettings(transport=transport),
-        share=Share(4),
+        share=Share(ceiling),
     )
     outcomes: list[InstanceOutcome] = []
 
@@ -121,6 +127,52 @@ async def test_entries_without_a_uid_come_one_by_one(
     await run(files, threads, source, work([Entry(key) for key in KEYS]), transport=transport)
     assert source.asked["bundle"] == 0
     assert committed(files) == ALL
+
+
+class HeldArchive(MemoryArchive):
+    """Counts the requests in flight, and answers them when that is `released`. It allows one at first."""
+
+    def __init__(self, bodies: Mapping[str, list[bytes]], most: int) -> None:
+        super().__init__(bodies)
+        self.in_flight = 0
+        self.asked_once, self.released = asyncio.Event(), asyncio.Event()
+        self._most = most
+        limiter = Limiter(ceiling=most, first=1)
+        self.retrier = Retrier(limiter=limiter, policy=self.retrier.policy, stop=asyncio.Event())
+
+    def allow_more(self) -> None:
+        """Raise the limit, as an answer does that shows that there is room."""
+        self.retrier.limiter = Limiter(ceiling=self._most, first=self._most)
+        self.retrier.began(0.01, 1000)
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        self.in_flight += 1
+        self.asked_once.set()
+        await self.released.wait()
+        async with super().open(series_uid, entry, rest=rest) as body:
+            yield body
+
+
+async def test_a_limit_that_grows_is_used_at_once(
+    files: MirrorFiles, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = list(instances(series=1, per_series=20))
+    source = HeldArchive({one.sop_uid: [one.content] for one in made_up}, most=16)
+    entries = [Entry(one.sop_uid, SopInstanceUid(one.sop_uid)) for one in made_up]
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", lambda: now)  # no timer ends
+        running = asyncio.create_task(run(files, threads, source, work(entries), ceiling=16))
+        await source.asked_once.wait()
+        for in_flight in (1, 16):
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert source.in_flight == in_flight
+            source.allow_more()
+        source.released.set()
+        assert {outcome.outcome for outcome in await running} == {Outcome.FETCHED}
 
 
 # --- files that are in place ------------------------------------------------------------------------------------------
