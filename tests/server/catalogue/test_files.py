@@ -158,6 +158,9 @@ def test_what_is_gone_or_cut_in_a_mirror_is_reported(served: Path, tmp_path: Pat
     assert report.totals == Totals()
 
 
+SHORTER_THAN_IT_SAYS = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # as are most files of Linux's sysfs
+
+
 def served(path: Path, content: bytes = b"") -> ServedFile:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
@@ -173,6 +176,16 @@ def test_opens_only_a_regular_file_of_the_scanned_size_and_time(tmp_path: Path) 
         for use in (open_served, read_served):
             with pytest.raises(OSError, match="has changed since the scan"):
                 use(changed)
+
+
+@pytest.mark.skipif(not SHORTER_THAN_IT_SAYS.is_file(), reason="needs a file that has fewer bytes than it says")
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error() -> None:
+    status = SHORTER_THAN_IT_SAYS.stat()
+    file = ServedFile(
+        1, SHORTER_THAN_IT_SAYS, None, "1.2", "1.2.3", status.st_size, status.st_mtime_ns, None, None, None
+    )
+    with pytest.raises(OSError, match="truncated while it was read"):
+        read_served(file)
 
 
 def test_opens_the_target_of_a_link_and_not_the_link(tmp_path: Path) -> None:
