@@ -15,7 +15,7 @@ import sys
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlencode
 
@@ -58,6 +58,9 @@ _UNSEEN_SECONDS: Final = 0.03
 _BUFFER_BYTES: Final = 1 << 18
 _GATHERING_SECONDS: Final = 0.01  # for which bytes of a slow body gather before a thread takes them
 _HAS_LOW_WATER_MARK: Final = sys.platform == "linux"  # that `poll` heeds, and that opens the window
+# A server on the same machine takes the core as soon as a request arrives. So those of one cycle of the event loop are
+# sent one right after the other (measured with small instances: a fifth less processor time, half of it the server's).
+_MOST_BYTES_TO_WAIT: Final = 1 << 11  # of a request: the system takes as many of an idle connection at once
 _IDLE_SECONDS: Final = 15.0  # servers close idle connections after a time, some without notice
 _MOST_ORIGINS: Final = 8  # with idle connections
 _ADDRESS_SECONDS: Final = 300.0
@@ -222,6 +225,17 @@ class SocketResponse:
             _set(self._waiter)
 
     # --- for the reader -----------------------------------------------------------------------------------------------
+
+    def send(self, request: bytes) -> bool:
+        """Send a short request, and return whether it was sent."""
+        try:
+            rest = self._connection.send(request)
+        except OSError as error:
+            self.break_off(error)
+            return False
+        if rest:
+            self.fail(connection_errors.broken("the system did not take the request"))
+        return not rest
 
     async def begun(self, seconds: float) -> None:
         """Wait until the header has arrived, as a whole within `seconds`."""
@@ -437,13 +451,16 @@ class Connection:
         """Read what has arrived; 0 at the end of the connection. OSError: nothing has, or the connection broke."""
         return self._link.recv_into(room)
 
+    def send(self, data: bytes) -> bytes:
+        """Send what the system takes now, and return the rest. OSError: the connection broke."""
+        with suppress(*_NOT_YET):
+            return data[self._link.send(data) :]
+        return data
+
     async def write(self, data: bytes) -> None:
         """Send all of it. OSError: the connection broke."""
-        while data:
-            try:
-                data = data[self._link.send(data) :]
-            except _NOT_YET:
-                await _ready(self._loop.add_writer, self._loop.remove_writer, self._link)
+        while data := self.send(data):
+            await _ready(self._loop.add_writer, self._loop.remove_writer, self._link)
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
@@ -465,6 +482,7 @@ class SocketTransport:
         self._certificates = Certificates(access.ca_bundle)
         self._loop = asyncio.get_running_loop()
         self._idle: dict[_Origin, list[Connection]] = {}
+        self._unsent: list[tuple[SocketResponse, bytes]] = []
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._early: EarlyConnections[_Origin, Connection] = EarlyConnections(tasks, self._connect, self._give_back)
         self._connect_seconds: dict[_Origin, float] = {}  # the shortest time
@@ -479,8 +497,11 @@ class SocketTransport:
         connection.response = response
         connection.watch()
         try:
-            await connection.write(request)
-            self.requests += 1
+            if len(request) <= _MOST_BYTES_TO_WAIT:
+                self._send_soon(response, request)
+            else:
+                await connection.write(request)
+                self.requests += 1
             sent = time.monotonic()
             await response.begun(self._access.answer_seconds)
             response.waited_seconds = time.monotonic() - sent
@@ -491,6 +512,16 @@ class SocketTransport:
             response.release()
             raise
         return response
+
+    def _send_soon(self, response: SocketResponse, request: bytes) -> None:
+        """Send a request with the others of this cycle of the event loop. `response` gets its errors."""
+        if not self._unsent:
+            self._loop.call_soon(self._send_all)
+        self._unsent.append((response, request))
+
+    def _send_all(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        self.requests += sum(response.send(request) for response, request in unsent)
 
     def open_early(self, url: URL, connections: int) -> bool:
         origin = _origin(url)

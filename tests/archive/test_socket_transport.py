@@ -8,7 +8,7 @@ import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -497,6 +497,48 @@ async def test_a_request_that_is_cancelled_leaves_no_connection() -> None:
             await request
         assert await _get(transport, server) == b"body"
         assert server.connections == 2
+
+
+async def test_the_requests_of_a_cycle_of_the_event_loop_are_all_sent() -> None:
+    async with transport_to(answer(b"body")) as (transport, server):
+        for requests in (1, 5, 5):
+            await asyncio.gather(*(_get(transport, server) for _ in range(requests)))
+        assert transport.requests == len(server.requests) == 11
+        assert server.connections == 5
+
+
+async def test_a_long_request_is_sent_as_a_whole() -> None:
+    form = (("uid", "1.2.840." + "1" * 50),) * 200_000
+    async with transport_to(answer(b"body")) as (transport, server):
+        response = await transport.send(URL(server.url), {}, form)
+        assert await response.read() == b"body"
+        response.release()
+        assert server.requests[0].body.count(b"uid=") == 200_000
+        assert transport.requests == 1
+
+
+def _shut(link: socket.socket) -> None:
+    link.shutdown(socket.SHUT_RDWR)
+
+
+def _fill(link: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        while link.send(bytes(1 << 16)):
+            pass
+
+
+@pytest.mark.parametrize(("damage", "reason"), [(_shut, "Broken pipe"), (_fill, "the system did not take")])
+async def test_a_connection_that_takes_no_request_is_lost(damage: Callable[[socket.socket], None], reason: str) -> None:
+    async with transport_to(answer(b"body")) as (transport, server):
+        await _get(transport, server)
+        request = asyncio.create_task(transport.send(URL(server.url), {}, None))
+        await asyncio.sleep(0)  # it has the connection now
+        for connection in transport._connections:  # noqa: SLF001 - damaged between two steps of the program
+            damage(connection._link)  # noqa: SLF001
+        with pytest.raises(ConnectionLost, match=reason):
+            await request
+        assert transport.requests == len(server.requests) == 1
+        assert await _get(transport, server) == b"body"
 
 
 async def test_headers_without_end_are_refused_though_they_come_slowly() -> None:
