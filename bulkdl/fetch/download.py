@@ -219,6 +219,11 @@ class Downloader:
         self._loop_cycle = WorkPerLoopCycle()
         self.arrivals: set[Arrival] = set()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many bodies have arrived that further requests would only let more of them wait."""
+        return self._loop_cycle.is_behind
+
     async def find_kept(self) -> None:
         """Find the partial files that an earlier run kept; once, before the first download."""
         self._kept = await self._threads(self._partials.resumable)

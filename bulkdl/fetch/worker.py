@@ -5,7 +5,7 @@ It requests, streams, hashes, validates, writes, syncs and renames; a body never
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,6 +45,7 @@ Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 
 DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
+_JOBS_PER_CYCLE: Final = 8  # of the event loop, which then sees whether answers come faster than they are processed
 _SINGLES_AFTER_A_BUNDLE: Final = 8
 _POLL_SECONDS: Final = 0.1
 
@@ -226,27 +227,17 @@ class Worker:
             async for work in items:
                 is_begun.set()
                 targets = await self._adopt(targets_of(work), deliver)
-                is_whole = bool(targets) and len(targets) == len(work.entries)
-                may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
-                if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
-                    self._bundles_under_way.begin(len(targets))
-                    yield partial(self._by_bundle, work, targets, deliver)
+                for number, job in enumerate(self._jobs_of(work, targets, deliver), 1):
+                    self._under_way += 1
+                    yield job
+                    if number % _JOBS_PER_CYCLE == 0:
+                        await asyncio.sleep(0)
                     await self._wait_for_room()
-                else:
-                    targets, packages = _unpacked(targets)
-                    for package in packages:
-                        self._bundles_under_way.begin(len(package))
-                        yield partial(self._by_package, package, deliver)
-                        await self._wait_for_room()
-                    for target in targets:
-                        yield partial(self._singly, target, deliver)
-                        await self._wait_for_room()
 
         for source in self._sources.values():
             await source.downloader.find_kept()
 
         async def do(job: Callable[[], Awaitable[None]]) -> None:
-            self._under_way += 1
             try:
                 with suppress(Interrupted):  # waiting entries stay owed, requests in flight finish
                     await job()
@@ -255,13 +246,31 @@ class Worker:
                 self._room_changed.set()
 
         async with self._decoders, self._plain, running_alongside(prepare()):
-            await run_pool(jobs(), do, workers=self._settings.share.ceiling + _SPARE_JOBS, name="fetch")
+            workers = self._settings.share.ceiling + _SPARE_JOBS
+            await run_pool(jobs(), do, workers=workers, ahead=workers, name="fetch")
+
+    def _jobs_of(
+        self, work: SeriesWork, targets: list[Target], deliver: Deliver
+    ) -> Iterator[Callable[[], Awaitable[None]]]:
+        is_whole = bool(targets) and len(targets) == len(work.entries)
+        may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
+        if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
+            self._bundles_under_way.begin(len(targets))
+            yield partial(self._by_bundle, work, targets, deliver)
+            return
+        singles, packages = _unpacked(targets)
+        for package in packages:
+            self._bundles_under_way.begin(len(package))
+            yield partial(self._by_package, package, deliver)
+        for target in singles:
+            yield partial(self._singly, target, deliver)
 
     async def _wait_for_room(self) -> None:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
         while not (
             self._bundles_under_way.has_room(is_busy=self._load.is_busy)
             and self._under_way < self._most_requests() + _SPARE_JOBS
+            and not any(source.downloader.is_behind for source in self._sources.values())
         ):
             self._room_changed.clear()
             with suppress(TimeoutError):

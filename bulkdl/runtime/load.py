@@ -18,6 +18,7 @@ _BUSY_SHARE: Final = 0.85
 # one takes a quarter of a millisecond, one of 500 KB a millisecond more).
 _BYTES_PER_CYCLE: Final = 5 << 17
 _BYTES_PER_BODY: Final = 1 << 17
+_MOST_WAITING: Final = 2  # cycles
 
 
 def times_waited() -> int:
@@ -64,6 +65,12 @@ class WorkPerLoopCycle:
     def __init__(self) -> None:
         self._given = 0  # to tasks of this cycle
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._waiting_work = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the bodies that wait are work for some cycles: more of them would leave the cache of the core."""
+        return self._waiting_work > _MOST_WAITING * _BYTES_PER_CYCLE
 
     async def passed(self, size_bytes: int = _BYTES_PER_CYCLE) -> None:
         """Return in a cycle that has time for a body of `size_bytes`, or in an empty one; tasks pass in order."""
@@ -72,6 +79,7 @@ class WorkPerLoopCycle:
         if self._waiting or not self._has_time(work):
             waiter = loop.create_future()
             self._waiting.append((waiter, work))
+            self._waiting_work += work
             await waiter
             return
         if not self._given:
@@ -85,6 +93,7 @@ class WorkPerLoopCycle:
         self._given = 0
         while self._waiting and self._has_time(self._waiting[0][1]):
             waiter, work = self._waiting.popleft()
+            self._waiting_work -= work
             if not waiter.done():  # cancelled
                 waiter.set_result(None)
                 self._given += work

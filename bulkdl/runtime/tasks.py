@@ -48,14 +48,20 @@ def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def run_pool(
-    items: AsyncIterable[Item], work: Callable[[Item], Awaitable[None]], *, workers: int, name: str = "worker"
+    items: AsyncIterable[Item],
+    work: Callable[[Item], Awaitable[None]],
+    *,
+    workers: int,
+    ahead: int = 1,
+    name: str = "worker",
 ) -> None:
     """Call `work` on every item, at most `workers` at a time.
 
-    Workers take items when they are free, so a slow pool slows its source down. Returns when the source has ended and
-    the last item is done. An error of `work` stops the pool, so `work` has to record the failures that it expects.
+    Workers take items when they are free, so a slow pool slows its source down, which is asked for up to `ahead` items
+    that none has taken yet. Returns when the source has ended and the last item is done. An error of `work` stops the
+    pool, so `work` has to record the failures that it expects.
     """
-    queue: asyncio.Queue[tuple[Item] | None] = asyncio.Queue(maxsize=1)
+    queue: asyncio.Queue[tuple[Item] | None] = asyncio.Queue(maxsize=ahead)
 
     async def feed() -> None:
         try:

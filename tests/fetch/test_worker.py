@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,10 +23,12 @@ from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Limiter
+from bulkdl.runtime.tasks import as_iterator, in_thread
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import zip_of
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive, MemoryBody
+from tests.support.waiting import until
 
 MADE_UP = list(instances(series=1, per_series=6))
 KEYS = [f"series/{number:04d}.dcm" for number in range(len(MADE_UP))]
@@ -65,26 +68,32 @@ async def run(
     source: MemoryArchive,
     *works: SeriesWork,
     transport: Transport = Transport.AUTO,
-    ceiling: int = 4,
 ) -> list[InstanceOutcome]:
     """The outcomes that a worker delivers."""
+    return await run_on(as_iterator(works), files, threads, source, transport)
+
+
+async def run_on(
+    items: AsyncIterator[SeriesWork],
+    files: MirrorFiles,
+    threads: Threads,
+    source: MemoryArchive,
+    transport: Transport = Transport.AUTO,
+) -> list[InstanceOutcome]:
+    """The same for work that comes one by one."""
     settings = WorkerSettings(
         profile=Profile("memory", source.url, "nbia-v1"),
         access=Access(),
         root=files.root,
         fetch=FetchSettings(transport=transport),
-        share=Share(ceiling),
+        share=Share(source.retrier.limiter.ceiling),
     )
     outcomes: list[InstanceOutcome] = []
-
-    async def items() -> AsyncIterator[SeriesWork]:
-        for each in works:
-            yield each
 
     async def deliver(outcome: InstanceOutcome) -> None:
         outcomes.append(outcome)
 
-    await Worker(settings, source, threads).run(items(), deliver)
+    await Worker(settings, source, threads).run(items, deliver)
     return sorted(outcomes, key=lambda outcome: outcome.key)
 
 
@@ -109,6 +118,41 @@ async def test_every_entry_is_downloaded(files: MirrorFiles, threads: Threads, e
     assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
     assert {outcome.sop_uid for outcome in outcomes} == ALL.keys()
     assert committed(files) == ALL
+
+
+class _QuickArchive(MemoryArchive):
+    """Each body comes a few cycles of the event loop after its request. `in_flight` has the requests at each time."""
+
+    def __init__(self, made_up: list[MadeUp], *, permits: int) -> None:
+        super().__init__({one.sop_uid: [one.content] for one in made_up}, permits=permits)
+        self.in_flight: list[int] = []
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        async with super().open(series_uid, entry, rest=rest) as body:
+            for _ in range(2):
+                await asyncio.sleep(0)
+            self.in_flight.append(self.retrier.permits.in_use)
+            yield body
+
+
+async def test_requests_are_made_ahead_of_answers_that_come_at_once(files: MirrorFiles, threads: Threads) -> None:
+    source = _QuickArchive(MADE_UP, permits=4)
+    await run(files, threads, source, work(by_uid()))
+    assert max(source.in_flight) == 4
+    assert committed(files) == ALL
+
+
+async def test_no_further_requests_are_made_while_many_bodies_wait_for_their_turn(
+    files: MirrorFiles, threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a quick disk: only the processor limits
+    made_up = list(instances(series=1, per_series=200))
+    source = _QuickArchive(made_up, permits=60)
+    entries = [Entry(one.sop_uid, SopInstanceUid(one.sop_uid)) for one in made_up]
+    await run(files, threads, source, replace(work(entries), series_uid=SeriesUid(made_up[0].series_uid)))
+    assert len(committed(files)) == 200
+    assert max(source.in_flight) < 40
 
 
 async def test_a_bundle_is_completed_one_by_one(files: MirrorFiles, threads: Threads) -> None:
@@ -164,7 +208,7 @@ async def test_a_limit_that_grows_is_used_at_once(
     now = loop.time()
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", lambda: now)  # no timer ends
-        running = asyncio.create_task(run(files, threads, source, work(entries), ceiling=16))
+        running = asyncio.create_task(run(files, threads, source, work(entries)))
         await source.asked_once.wait()
         for in_flight in (1, 16):
             for _ in range(200):
@@ -173,6 +217,26 @@ async def test_a_limit_that_grows_is_used_at_once(
             source.allow_more()
         source.released.set()
         assert {outcome.outcome for outcome in await running} == {Outcome.FETCHED}
+
+
+async def test_no_more_work_is_taken_than_there_are_permits_for(files: MirrorFiles, threads: Threads) -> None:
+    """What is taken early is not available to an idle worker."""
+    source = HeldArchive({str(key): [MADE_UP[0].content] for key in range(40)}, most=4)
+    source.allow_more()
+    taken = 0
+
+    async def items() -> AsyncIterator[SeriesWork]:
+        nonlocal taken
+        for key in source.bodies:
+            taken += 1
+            yield work([Entry(key)])
+
+    running = asyncio.create_task(run_on(items(), files, threads, source))
+    await until(lambda: source.in_flight == 4)
+    await in_thread(lambda: None, executor=threads)
+    assert taken <= 4 + 4
+    source.released.set()
+    assert len(await running) == taken == 40
 
 
 # --- files that are in place ------------------------------------------------------------------------------------------

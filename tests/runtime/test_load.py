@@ -82,6 +82,20 @@ async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
     assert [task.cancelled() for task in waiting] == [False, True] * 5
 
 
+@pytest.mark.parametrize(("size_bytes", "bodies"), [(10_000, 11), (500_000, 3)])
+async def test_work_for_some_cycles_is_work_behind(size_bytes: int, bodies: int) -> None:
+    loop_cycle, was_behind = WorkPerLoopCycle(), []
+    passing: list[asyncio.Future[None]] = []
+    for _ in range(2):
+        passing += [asyncio.ensure_future(loop_cycle.passed(size_bytes)) for _ in range(bodies)]
+        await asyncio.sleep(0)
+        was_behind.append(loop_cycle.is_behind)
+    passing[-1].cancel()
+    await asyncio.gather(*passing, return_exceptions=True)
+    await loop_cycle.passed()
+    assert [*was_behind, loop_cycle.is_behind] == [False, True, False]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count it")
 def test_waits_of_a_thread_are_counted_and_its_work_is_not() -> None:
     def waits(action: Callable[[], object]) -> int:

@@ -90,7 +90,8 @@ def test_an_item_is_let_go_when_it_is_done() -> None:
     run(main())
 
 
-def test_a_slow_pool_slows_its_source_down() -> None:
+@pytest.mark.parametrize("ahead", [1, 5])
+def test_a_slow_pool_slows_its_source_down(ahead: int) -> None:
     async def main() -> None:
         taken, done, furthest = 0, 0, 0
 
@@ -106,8 +107,8 @@ def test_a_slow_pool_slows_its_source_down() -> None:
             done += 1
             furthest = max(furthest, taken - done)
 
-        await run_pool(source(), work, workers=3)
-        assert furthest <= 3 + 2  # in hand, in the queue, and the one that waits to enter it
+        await run_pool(source(), work, workers=3, ahead=ahead)
+        assert furthest == 2 + ahead + 1  # still in hand, in the queue, and the one that waits to enter it
 
     run(main())
 

@@ -76,7 +76,12 @@ class MemoryArchive:
     url = "https://memory.example"
 
     def __init__(
-        self, bodies: Mapping[str, list[bytes]], *, bundle: bytes | None = None, rate: ByteRate | None = None
+        self,
+        bodies: Mapping[str, list[bytes]],
+        *,
+        bundle: bytes | None = None,
+        rate: ByteRate | None = None,
+        permits: int = 4,
     ) -> None:
         self.bodies = bodies
         self.bundle = bundle
@@ -89,7 +94,9 @@ class MemoryArchive:
         self.change: Callable[[str, MemoryBody], None] = lambda *_: None
         self.capabilities = Capabilities(bundle=BundleForm.ZIP if bundle is not None else None, ranges=True)
         policy = RetryPolicy(max_attempts=4, give_up_after_seconds=60, wait_scale=0)
-        self.retrier = Retrier(limiter=Limiter(ceiling=4), policy=policy, stop=asyncio.Event(), rate=rate)
+        self.retrier = Retrier(
+            limiter=Limiter(ceiling=permits, first=permits), policy=policy, stop=asyncio.Event(), rate=rate
+        )
 
     @property
     def requests(self) -> int:
