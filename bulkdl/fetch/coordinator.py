@@ -80,6 +80,7 @@ class Coordinator:
         self._expects_work = True  # False: probably nothing is owed
         self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
         self._folders: dict[str, str] = {}  # of the Series in hand
+        self._without_outcome: set[tuple[str, str]] = set()  # Series and key of the instances that `fetch` was given
         self._unrecorded: list[InstanceOutcome] = []
         self._said: set[str] = set()  # notes that are announced once
         self._recording = asyncio.Lock()
@@ -227,9 +228,7 @@ class Coordinator:
             return False
         if self.limit_bytes is None or work.series_uid in self._in_hand:
             return True
-        while self._in_hand and not self._stop.is_set():
-            self._some_ended.clear()
-            await first_set(self._some_ended, self._stop)
+        await self._until_all_ended()
         counts = await self._journal_thread(Journal.counts, self._run)
         if counts.held_bytes < self.limit_bytes or not work.whole:
             return not self._stop.is_set()
@@ -238,11 +237,33 @@ class Coordinator:
         return False
 
     async def _given(self, only: Iterable[SeriesWork]) -> AsyncIterator[SeriesWork]:
-        for work in only:
-            if self._stop.is_set():
-                return
-            self._give_out(work)
-            yield work
+        """These, and again what a worker that died has given back of them."""
+        works = list(only)
+        while works:
+            self._awaits_last = False
+            for work in works:
+                if self._stop.is_set():
+                    return
+                self._without_outcome.update((work.series_uid, entry.key) for entry in work.entries)
+                self._give_out(work)
+                yield work
+            self._awaits_last = True
+            await self._record_last()
+            await self._until_all_ended()
+            works = [rest for work in works if (rest := self._rest_of(work)).entries]
+
+    def _rest_of(self, work: SeriesWork) -> SeriesWork:
+        """The same without the instances that have an outcome."""
+        named = zip(work.entries, work.names, strict=True)
+        rest = [(entry, name) for entry, name in named if (work.series_uid, entry.key) in self._without_outcome]
+        entries, names = tuple(entry for entry, _ in rest), tuple(name for _, name in rest)
+        return replace(work, entries=entries, names=names, whole=False)
+
+    async def _until_all_ended(self) -> None:
+        """Wait until no worker has anything in hand, or the run is stopped."""
+        while self._in_hand and not self._stop.is_set():
+            self._some_ended.clear()
+            await first_set(self._some_ended, self._stop)
 
     def _give_out(self, work: SeriesWork) -> None:
         self._in_hand[work.series_uid] += len(work.entries)
@@ -311,6 +332,8 @@ class Coordinator:
                 await self.recorded(group)
             self.outcomes.update(outcome.outcome for outcome in group)
             self.bytes_fetched += sum(one.size_bytes for one in group if one.outcome is Outcome.FETCHED)
+            if self._without_outcome:
+                self._without_outcome.difference_update((outcome.series_uid, outcome.key) for outcome in group)
             by_series = Counter(outcome.series_uid for outcome in group)
             for series_uid, instances in by_series.items():
                 self._ended(series_uid, instances)

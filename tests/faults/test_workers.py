@@ -6,13 +6,15 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bulkdl.model.events import Event
 from bulkdl.model.reports.base import RunOutcome
-from tests.support.bad_archive import BadArchive, command, endpoint_of, start_command
+from bulkdl.verbs.verify import verify_async
+from tests.support.bad_archive import QUICK, BadArchive, command, endpoint_of, start_command
 from tests.support.cores import deadline
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, Seen
@@ -67,6 +69,29 @@ async def test_a_worker_that_is_killed_costs_its_unfinished_work_alone(tmp_path:
     assert report.instances.fetched + report.instances.reused == len(MADE_UP)
     assert archive.object_requests() <= len(MADE_UP) + 2 * (9 + 4)
     assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(MADE_UP)
+
+
+async def test_a_repair_does_the_work_of_workers_that_are_killed(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    async with BadArchive(MADE_UP) as archive, asyncio.TaskGroup() as group:
+        await archive.mirror(tmp_path, workers=1)
+        for path in mirror.glob("*/**/*.dcm"):
+            path.unlink()
+        gate, before = Gate(archive, first=0), archive.object_requests()
+
+        async def kill() -> None:
+            await until(lambda: archive.object_requests() > before + 3)  # which is what one of the workers may request
+            for worker in children_of(os.getpid(), "bulkdl.fetch.worker_main"):
+                os.kill(worker, signal.SIGKILL)
+            gate.opened.set()
+
+        group.create_task(kill())
+        settings = replace(QUICK, workers=3, concurrency=9)
+        report = await verify_async(mirror, repair=True, archive=archive.choice(tmp_path), settings=settings)
+    assert report.repair is not None
+    assert (report.repair.outcome, report.repair.instances.fetched) == (RunOutcome.COMPLETE, len(MADE_UP))
+    assert archive.object_requests() <= before + len(MADE_UP) + 2 * (9 + 4)
+    assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(MADE_UP)
 
 
 @pytest.mark.parametrize(("workers", "concurrency"), [(1, 3), (4, 8), (8, 2)])
