@@ -154,8 +154,11 @@ class SocketResponse:
             self.fail(connection_errors.invalid_response(str(error)))
 
     def break_off(self, error: OSError) -> None:
-        """The connection broke: it is lost before the header; behind it the body is cut."""
-        reason = error_text(error)
+        """The connection broke: it is lost before the header; behind it the body is cut.
+
+        TLS that ends without a closure alert has broken, too (RFC 9112 §9.8); Python may say no more of a reset.
+        """
+        reason = "it ended without notice" if isinstance(error, ssl.SSLEOFError) else error_text(error)
         self.fail(connection_errors.broken(reason) if self._header is None else connection_errors.cut(reason))
 
     def fail(self, error: errors.RequestFailed) -> None:
@@ -607,7 +610,9 @@ class SocketTransport:
     async def _encrypted(self, link: socket.socket, host: str) -> ssl.SSLSocket:
         try:
             context = await self._certificates.context()
-            tls = context.wrap_socket(link, server_hostname=host, do_handshake_on_connect=False)
+            tls = context.wrap_socket(
+                link, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            )
         except BaseException:
             link.close()
             raise
