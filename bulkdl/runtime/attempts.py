@@ -93,7 +93,7 @@ class Retrier:
         self.on_limit: Callable[[], None] = lambda: None
         self.expected = 0
         """How many requests are going to follow, as far as that is known."""
-        self._changed = asyncio.Event()  # replaced whenever availability changes, to wake all waiters
+        self._probed = asyncio.Event()  # replaced at the end of each probe, to wake all waiters
 
     def for_another_origin(self) -> Retrier:
         """A retrier for another archive: with the same policy, rate and listener, and its own limit and outages."""
@@ -293,7 +293,6 @@ class Retrier:
         self._outage.answered()
         if since is not None:
             self._listener.outage(None, self._clock() - since)
-            self._wake_all()
 
     def _availability_changed(self, error: errors.BulkdlError) -> None:
         now, since = self._clock(), self._outage.since
@@ -301,11 +300,6 @@ class Retrier:
             self._listener.outage(error, max(0.0, since + self.policy.give_up_after_seconds - now))
         if self._outage.is_hopeless(now):
             raise self._given_up("could not be reached", error) from error
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def _permit_when_available(self) -> AsyncIterator[None]:
@@ -313,7 +307,7 @@ class Retrier:
         while True:
             await self.sleep(self._paused_until - self._clock())
             if self._outage.is_away and self._probing:
-                await first_set(self._changed, self.stop)
+                await first_set(self._probed, self.stop)
                 continue
             is_probe = self._outage.is_away
             try:
@@ -322,8 +316,6 @@ class Retrier:
                     await self.sleep(self._outage.probe_at - self._clock())
                 async with self.permits:
                     await self.sleep(self._request_rate.wait_seconds(self._clock()))
-                    if self.stop.is_set():
-                        raise errors.Interrupted("stopped before the next attempt")
                     if self._paused_until > self._clock() or (self._outage.is_away and not is_probe):
                         continue  # availability changed during the wait
                     yield
@@ -331,7 +323,8 @@ class Retrier:
             finally:
                 if is_probe:
                     self._probing = False
-                    self._wake_all()
+                    self._probed.set()
+                    self._probed = asyncio.Event()
 
 
 def _is_no_answer(error: errors.BulkdlError) -> bool:

@@ -140,9 +140,11 @@ def test_the_last_failure_is_raised_with_its_attempts(error: BulkdlError, attemp
 
 def test_a_connection_that_cannot_be_made_costs_no_attempt() -> None:
     async def main() -> None:
-        _, attempts = await retrier(max_attempts=1).attempt("x", away(until=300))
+        made, starts = retrier(max_attempts=1), list[float]()
+        _, attempts = await made.attempt("x", away(until=300, starts=starts))
         assert attempts == 1
         assert 300 <= clock() <= 331
+        assert made.retries == len(starts) - 1
 
     run(main())
 
@@ -195,6 +197,44 @@ def test_it_gives_up_when_the_archive_stays_away(seconds: float) -> None:
     run(main())
 
 
+def test_the_time_that_is_left_is_never_less_than_none() -> None:
+    async def main() -> None:
+        announced = Announced()
+
+        async def slow(_: int) -> None:
+            await asyncio.sleep(15)
+            raise ConnectFailed("refused")
+
+        with pytest.raises(ArchiveUnreachable):
+            await retrier(give_up_after_seconds=20, announced=announced).attempt("x", slow)
+        assert [seconds for _, seconds in announced.outages] == [20, 4, 0]
+
+    run(main())
+
+
+def test_a_request_that_is_never_answered_is_given_up_in_time() -> None:
+    async def main() -> None:
+        async def silent(_: int) -> None:
+            await asyncio.sleep(5)
+            raise TimedOut("e")
+
+        await asyncio.sleep(100)
+        with pytest.raises(TimedOut) as caught:
+            await retrier(max_attempts=100, give_up_after_seconds=20).attempt("x", silent)
+        assert (caught.value.attempts, clock()) == (4, 123.5)
+
+    run(main())
+
+
+def test_errors_are_retried_without_time_before_giving_up() -> None:
+    async def main() -> None:
+        made = retrier(give_up_after_seconds=0)
+        for error in (ServerFailed("e", status=504), TooManyRequests("e", status=429)):
+            assert (await made.attempt("x", failing(error)))[1] == 2
+
+    run(main())
+
+
 def test_each_outage_has_the_full_time_before_giving_up() -> None:
     async def main() -> None:
         made = retrier(give_up_after_seconds=20)
@@ -234,7 +274,9 @@ def test_any_answer_ends_an_outage() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ServerFailed("gateway", status=503), ConnectionLost("reset")], ids=["gateway errors", "resets"]
+    "error",
+    [ServerFailed("gateway", status=503), ConnectionLost("reset"), TimedOut("silent")],
+    ids=["gateway errors", "resets", "silence"],
 )
 def test_failures_of_many_different_requests_are_an_outage_and_fail_no_instance(error: BulkdlError) -> None:
     """A proxy in front of a dead archive answers in its place, or closes the connection."""
@@ -286,6 +328,26 @@ def test_retry_after_pauses_all_requests() -> None:
     run(main())
 
 
+def test_an_archive_that_refuses_all_requests_is_given_up() -> None:
+    async def main() -> None:
+        refusal = TooManyRequests("slow down", status=429, retry_after_seconds=15)
+        with pytest.raises(ArchiveUnreachable, match="has accepted no request for 60 s"):
+            await retrier(max_attempts=40, give_up_after_seconds=60).attempt("x", failing(*[refusal] * 40))
+        assert 60 <= clock() < 120
+
+    run(main())
+
+
+def test_an_archive_that_accepts_requests_between_its_refusals_is_not_given_up() -> None:
+    async def main() -> None:
+        made = retrier(give_up_after_seconds=60)
+        for _ in range(3):
+            await made.attempt("x", failing(TooManyRequests("slow down", status=429)))
+            await asyncio.sleep(100)
+
+    run(main())
+
+
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     async def main() -> None:
         made = retrier()
@@ -327,6 +389,21 @@ def test_an_archive_that_counts_requests_gets_no_more_a_second_than_it_accepted(
         ended = await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(40)))
         starts = sorted(seconds for seconds, _ in ended)
         assert all(later - earlier > 1.0 for earlier, later in zip(starts, starts[10:], strict=False))
+
+    run(main())
+
+
+def test_the_refusal_of_a_request_from_before_a_rate_was_learned_does_not_lower_it() -> None:
+    async def main() -> None:
+        made = retrier(limit=64)
+        await asyncio.sleep(10)
+        await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(11)))
+        made.finished(Sample(0.0, 0, throttled=True))
+        await asyncio.sleep(2)
+        made.finished(Sample(2.5, 0, throttled=True))
+        ended = await asyncio.gather(*(made.attempt(f"{n}", failing()) for n in range(100)))
+        starts = sorted(seconds for seconds, _ in ended)
+        assert starts[-1] - starts[0] == pytest.approx(99 / 9.9)
 
     run(main())
 
@@ -490,10 +567,21 @@ def test_a_share_is_a_ceiling_from_now_on() -> None:
     run(main())
 
 
+def test_a_share_of_the_rate_is_kept_from_now_on() -> None:
+    async def main() -> None:
+        made = retrier(rate=ByteRate(1000, now=0.0))
+        made.share(3, rate_bytes=100)
+        for _ in range(10):
+            await made.received(100)
+        assert clock() == pytest.approx(9, abs=1)
+
+    run(main())
+
+
 def test_another_origin_has_the_same_policy_and_its_own_outages() -> None:
     async def main() -> None:
         announced = Announced()
-        first = retrier(give_up_after_seconds=5.0, announced=announced, limit=2)
+        first = retrier(give_up_after_seconds=5.0, announced=announced, limit=2, rate=ByteRate(1000, now=0.0))
         first.first_answer_seconds = 7.0
         second = first.for_another_origin()
         assert (second.policy, second.stop, second.first_answer_seconds) == (first.policy, first.stop, 7.0)
@@ -501,7 +589,9 @@ def test_another_origin_has_the_same_policy_and_its_own_outages() -> None:
         with pytest.raises(ArchiveUnreachable):
             await first.attempt("a", failing(*[ConnectFailed("down")] * 50))
         assert await second.ask("b", failing()) is not None
-        assert second.retries == 0
+        assert (second.retries, second.is_paced) == (0, True)
+        await second.ask("c", failing(ServerFailed("e", status=500)))
+        assert [what for what, *_ in announced.retries] == ["c"]
 
     run(main())
 
@@ -520,6 +610,47 @@ def test_a_silent_archive_is_announced_once(takes: float, expected: int) -> None
         await asyncio.gather(*(made.ask(f"{n}", action) for n in range(3)))
         await made.ask("later", action)
         assert said == [SILENT_SECONDS] * expected
+
+    run(main())
+
+
+def test_an_archive_that_begins_to_answer_is_not_silent() -> None:
+    async def main() -> None:
+        said: list[float] = []
+        made = retrier()
+        made.on_silence = lambda: said.append(clock())
+        await made.ask("ended soon", failing())
+        await asyncio.sleep(2 * SILENT_SECONDS)
+
+        async def long(_: int) -> None:
+            made.answering()
+            await asyncio.sleep(2 * SILENT_SECONDS)
+
+        await made.ask("a long answer", long)
+        assert said == []
+
+    run(main())
+
+
+def test_a_first_answer_is_awaited_for_a_time_and_later_ones_for_longer() -> None:
+    async def main() -> None:
+        made = retrier()
+        made.first_answer_seconds = 5.0
+
+        async def slow(_: int) -> float:
+            await asyncio.sleep(60)
+            return clock()
+
+        async def answered(_: int) -> None:
+            await asyncio.sleep(1)
+            made.answering()
+
+        with pytest.raises(ArchiveUnreachable, match="has not answered within 5 s"):
+            await made.ask("never answered", slow)
+        with pytest.raises(NotFound):
+            await made.ask("ended before", failing(NotFound("e", status=404)))
+        assert (await asyncio.gather(made.ask("meanwhile", slow), made.ask("x", answered)))[0] == 65
+        assert await made.ask("later", slow) == 125
 
     run(main())
 
