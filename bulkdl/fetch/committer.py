@@ -119,12 +119,7 @@ class Committer:
         """
         checked = await self.check(received, target, seen)
         bound = await self._place(checked, target)
-        try:
-            mtime_ns = await self._writer.write(checked.partial, checked.content, bound.path)
-        except BaseException:
-            if target.name is None:
-                bound.names.release(bound.name or "")
-            raise
+        mtime_ns = await self._writer.write(checked.partial, checked.content, bound.path)
         return _held(bound, checked, mtime_ns, Outcome.FETCHED, attempts)
 
     async def _place(self, checked: Checked, target: Target) -> Target:

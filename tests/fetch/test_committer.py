@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from bulkdl.dicom.validation import ValidationResult, validate
 from bulkdl.errors import ChecksumMismatch, InstanceError, InvalidAtSource, InvalidInstance, WrongAtSource, WrongObject
-from bulkdl.fetch.committer import Committer, Received, Seen
+from bulkdl.fetch.committer import Committer, Received, Seen, invalid_at_source
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.targets import FileNames, Target
 from bulkdl.fetch.threads import Threads
-from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import BESIDE, Outcome
-from bulkdl.model.records import Entry
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
+from bulkdl.model.outcomes import BESIDE, FileNaming, Outcome
+from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.settings import FetchSettings, ValidationLevel
 from bulkdl.store.files import MirrorFiles
 from tests.support.dicom_files import MadeUp, instances
+from tests.support.dicom_samples import SERIES_UID, SOP_UID, encoded, image
 
 ONE, OTHER = instances(series=1, per_series=2)
 (OF_ANOTHER_SERIES,) = instances(series=1, per_series=1, seed="another series")
 (LARGE,) = instances(series=1, per_series=1, rows=800, seed="large")
 CUT = ONE.content[:-10]
+DEFLATED = encoded(image(), DeflatedExplicitVRLittleEndian)
+OF_DEFLATED = Target(SeriesUid(SERIES_UID), Entry(SOP_UID), "folder", None, SopInstanceUid(SOP_UID), FileNames(()))
 
 Make = Callable[..., Committer]
 
 
-@pytest.fixture
-async def make(files: MirrorFiles, threads: Threads) -> AsyncIterator[Make]:
-    decoders = Decoders()
+class NotingDecoders(Decoders):
+    """Counts the files that are decoded at once. It has no processes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoded = self.at_once = self.most_at_once = 0
+
+    async def validate(self, source: bytes | Path, expected: InstanceKey | None) -> ValidationResult:
+        self.decoded += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.at_once -= 1
+        return validate(source, level=ValidationLevel.HEADER, expected=expected)
+
+
+@pytest.fixture
+async def decoders() -> AsyncIterator[Decoders]:
+    async with Decoders() as made:
+        yield made
+
+
+@pytest.fixture
+async def make(files: MirrorFiles, threads: Threads, decoders: Decoders) -> Make:
     def make(*, accept_unsound: bool = False, level: ValidationLevel = ValidationLevel.STRUCTURE) -> Committer:
         settings = FetchSettings(validation=level, accept_unsound=accept_unsound)
         return Committer(files, threads, decoders, settings)
 
-    async with decoders:
-        yield make
+    return make
 
 
 def target(
@@ -61,8 +89,8 @@ def received(content: bytes, name: str = "one.part") -> Received:
     return Received(content, name)
 
 
-def in_file(files: MirrorFiles, content: bytes) -> Received:
-    return Received(files.partials.write("one.part", content), "one.part")
+def in_file(files: MirrorFiles, content: bytes, name: str = "one.part") -> Received:
+    return Received(files.partials.write(name, content), name)
 
 
 def md5_of(content: bytes) -> bytes:
@@ -87,6 +115,7 @@ async def test_a_valid_body_is_committed_under_its_uid(
     assert outcome.outcome is Outcome.FETCHED
     assert (outcome.sop_uid, outcome.key) == (one.sop_uid, target(one, listing=listing).entry.key)
     assert outcome.sha256 == hashlib.sha256(one.content).digest()
+    assert outcome.transfer_syntax_uid == ExplicitVRLittleEndian
     assert committed(files) == {f"{one.sop_uid}.dcm": one.content}
     assert list(files.partials.folder.iterdir()) == []
 
@@ -103,6 +132,24 @@ async def test_a_file_that_was_streamed_is_committed_where_it_lies(make: Make, f
     outcome = await make().take(Received(body.source, body.partial, digests), target(LARGE), Seen())
     assert outcome.size_bytes == len(LARGE.content)
     assert committed(files) == {f"{LARGE.sop_uid}.dcm": LARGE.content}
+
+
+@pytest.mark.parametrize("source", ["bytes", "file"])
+@pytest.mark.parametrize(("content", "most_at_once"), [(DEFLATED, 1), (encoded(image()), 3)], ids=["deflated", "plain"])
+async def test_files_that_may_need_far_more_memory_than_their_size_are_decoded_one_by_one(
+    files: MirrorFiles, threads: Threads, content: bytes, source: str, most_at_once: int
+) -> None:
+    decoders = NotingDecoders()
+    committer = Committer(files, threads, decoders, FetchSettings(validation=ValidationLevel.PIXELS))
+    bodies = [in_file(files, content, f"{n}.part") if source == "file" else received(content) for n in range(3)]
+    await asyncio.gather(*(committer.check(body, OF_DEFLATED, Seen()) for body in bodies))
+    assert (decoders.decoded, decoders.most_at_once) == (3, most_at_once)
+
+
+async def test_a_deflated_body_is_read_in_a_thread(make: Make, files: MirrorFiles) -> None:
+    """Even where it has few bytes: they may become many. The thread writes it, too."""
+    assert (await make().check(received(DEFLATED), OF_DEFLATED, Seen())).content is None
+    assert files.partials.path("one.part").read_bytes() == DEFLATED
 
 
 @pytest.mark.parametrize(
@@ -187,14 +234,74 @@ async def test_an_accepted_invalid_file_has_a_note(make: Make, files: MirrorFile
     assert committed(files) == {f"{ONE.sop_uid}.dcm": CUT}
 
 
-async def test_accepting_invalid_files_cannot_store_one_without_a_readable_uid(make: Make, files: MirrorFiles) -> None:
+@pytest.mark.parametrize(
+    "content", [b"x" * 500, OF_ANOTHER_SERIES.content[:-10]], ids=["no header", "the header of another Series"]
+)
+async def test_accepting_invalid_files_cannot_store_one_without_a_readable_uid(
+    make: Make, files: MirrorFiles, content: bytes
+) -> None:
     seen = Seen()
     committer = make(accept_unsound=True)
     with pytest.raises(InvalidInstance):
-        await committer.take(received(b"x" * 500), target(listing="key"), seen)
+        await committer.take(received(content), target(listing="key"), seen)
     with pytest.raises(InvalidAtSource):
-        await committer.take(received(b"x" * 500), target(listing="key"), seen)
+        await committer.take(received(content), target(listing="key"), seen)
     assert committed(files) == {}
+
+
+async def test_an_accepted_file_without_a_header_has_the_usual_name(make: Make, files: MirrorFiles) -> None:
+    """Where the layout makes the name of a number that is in the header."""
+    series = Series(series_uid=SeriesUid(ONE.series_uid), collection="C", patient_id="P")
+    naming = FileNaming("{Collection}/{InstanceNumber}-{SOPInstanceUID}.dcm", series)
+    named = replace(target(), name=None, naming=naming)
+    committer, seen, content = make(accept_unsound=True), Seen(), b"x" * 500
+    with pytest.raises(InvalidInstance):
+        await committer.take(received(content), named, seen)
+    outcome = await committer.take(received(content), named, seen)
+    assert outcome.sop_uid == ONE.sop_uid
+    assert list(committed(files).values()) == [content]
+
+
+async def put_in_quarantine(committer: Committer, *, is_at_source: bool) -> None:
+    """The invalid file of an entry, which the archive holds so or not."""
+    with pytest.raises(InvalidInstance) as caught:
+        await committer.take(received(CUT), target(), Seen())
+    if is_at_source:
+        await committer.confirm(target(), invalid_at_source(caught.value))
+
+
+async def test_what_is_invalid_at_the_archive_is_accepted_from_quarantine(
+    make: Make, files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, fsync = list[int](), os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    committer = make(accept_unsound=True)
+    await put_in_quarantine(committer, is_at_source=True)
+    assert [note["error"] for note in quarantined(files)] == [InvalidAtSource.code]
+    monkeypatch.setattr(os, "fsync", noting)
+    outcome = await committer.adopt_quarantined(target())
+    assert outcome is not None
+    assert (outcome.outcome, outcome.sop_uid, len(outcome.notes)) == (Outcome.REUSED, ONE.sop_uid, 1)
+    assert committed(files) == {f"{ONE.sop_uid}.dcm": CUT}
+    assert len(CUT) in synced  # quarantine does not sync
+    assert list(files.quarantine.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("is_at_source", "md5"), [(False, None), (True, md5_of(ONE.content))], ids=["damaged on the way", "replaced since"]
+)
+async def test_other_files_stay_in_quarantine(
+    make: Make, files: MirrorFiles, *, is_at_source: bool, md5: bytes
+) -> None:
+    committer = make(accept_unsound=True)
+    await put_in_quarantine(committer, is_at_source=is_at_source)
+    assert await committer.adopt_quarantined(target(md5=md5)) is None
+    assert committed(files) == {}
+    assert len(quarantined(files)) == 1
 
 
 # --- several entries with one UID -------------------------------------------------------------------------------------
@@ -272,6 +379,24 @@ async def test_a_file_in_place_is_adopted(make: Make, files: MirrorFiles) -> Non
     outcome = await make().adopt(target())
     assert outcome is not None
     assert (outcome.outcome, outcome.mtime_ns) == (Outcome.REUSED, path.stat().st_mtime_ns)
+
+
+async def test_the_pixels_of_a_file_in_place_are_decoded_apart(files: MirrorFiles, threads: Threads) -> None:
+    """A decoder that crashes ends its own process."""
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{ONE.sop_uid}.dcm").write_bytes(ONE.content)
+    decoders = NotingDecoders()
+    committer = Committer(files, threads, decoders, FetchSettings(validation=ValidationLevel.PIXELS))
+    assert await committer.adopt(target()) is not None
+    assert decoders.decoded == 1
+
+
+async def test_a_body_that_is_not_needed_leaves_no_file(make: Make, files: MirrorFiles) -> None:
+    committer = make()
+    for one in (ONE, LARGE):
+        checked = await committer.check(received(one.content), target(one), Seen())
+        await committer.discard(checked)
+        assert list(files.partials.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
