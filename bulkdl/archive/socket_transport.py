@@ -32,6 +32,7 @@ from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 from bulkdl.runtime.concurrency import LONG_SECONDS
+from bulkdl.runtime.disk import is_shortage
 from bulkdl.runtime.tasks import Tasks
 
 _CONNECTIONS: Final = 4  # name, several addresses, TLS
@@ -572,6 +573,8 @@ class SocketTransport:
         except ssl.SSLCertVerificationError as error:
             raise connection_errors.not_trusted(host, error.verify_message) from error
         except (OSError, RuntimeError) as error:  # uvloop may raise the other one
+            if is_shortage(error):  # of threads, in which names are resolved: no fault of the archive
+                raise
             if "WRONG_VERSION_NUMBER" in str(error):
                 raise connection_errors.speaks_no_tls(f"{host}:{port}") from error
             self._addresses.pop(origin, None)

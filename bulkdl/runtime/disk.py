@@ -95,10 +95,15 @@ def shortage_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+        if not is_shortage(error):
             raise
         what = "memory" if isinstance(error, MemoryError) else "memory, or too few processes, for another thread"
         raise MirrorUnwritable(f"not enough {what}; everything finished is saved: free some, then resume") from error
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that memory or threads are short."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
 def is_private(folder: Path) -> bool:

@@ -633,6 +633,18 @@ class Resolver:
         monkeypatch.setattr(socket, "getaddrinfo", answered)
 
 
+async def test_a_lack_of_threads_is_not_a_failure_of_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with transport_to(answer(b"body")) as (transport, server):
+        with monkeypatch.context() as without_threads:
+            for name in ("_start_new_thread", "_start_joinable_thread"):  # before Python 3.13, and since
+                without_threads.setattr(threading, name, start, raising=False)
+            with pytest.raises(RuntimeError, match="start new thread"):
+                await _get(transport, server)
+
+
 async def test_the_addresses_of_a_host_are_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = JumpingClock(monkeypatch)
     async with transport_to(answer(b"body")) as (transport, server):
