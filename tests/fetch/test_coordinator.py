@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from bulkdl.archive.base import Rest
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import DiskFull
+from bulkdl.errors import AccessDenied, ArchiveRefused, DiskFull
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import WorkerSettings
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import Access
-from bulkdl.model.events import RunContext
+from bulkdl.model.events import Event, Progress, RunContext, Sink
+from bulkdl.model.ids import SeriesUid
+from bulkdl.model.outcomes import Outcome
+from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import Stage
 from bulkdl.store.files import MirrorFiles
-from tests.support.journals import begin, record_listed
-from tests.support.memory_archive import MemoryArchive
+from tests.support.journals import begin, outcome, record_listed, sop_uid
+from tests.support.journals import series_uid as uid_of_series
+from tests.support.memory_archive import MemoryArchive, MemoryBody
+from tests.support.waiting import until
 
 
 class SlowRecording:
@@ -43,10 +49,33 @@ class SlowRecording:
         return await self._journal_thread(method, *arguments, **named)
 
 
+def refusing(owed: Sequence[int]) -> MemoryArchive:
+    """An archive that refuses every instance."""
+
+    def refuse(key: str, _: MemoryBody) -> None:
+        raise AccessDenied(f"403 Forbidden: {key}", status=403)
+
+    uids = [sop_uid(series, number) for series, instances in enumerate(owed, start=1) for number in range(instances)]
+    archive = MemoryArchive({uid: [b""] for uid in uids})
+    archive.change = refuse
+    return archive
+
+
 @asynccontextmanager
-async def coordinator(files: MirrorFiles, *, failures: int = 0) -> AsyncIterator[tuple[Coordinator, SlowRecording]]:
-    """A coordinator of a run that owes one instance, which its archive does not have."""
-    archive = MemoryArchive({})
+async def coordinator(
+    files: MirrorFiles,
+    *,
+    failures: int = 0,
+    archive: MemoryArchive | None = None,
+    owed: Sequence[int] = (1,),
+    held: int = 0,
+    sink: Sink = lambda _: None,
+) -> AsyncIterator[tuple[Coordinator, SlowRecording]]:
+    """A coordinator of a run that owes so many instances of each Series, by default one that its archive does not have.
+
+    Of another Series, so many are `held`.
+    """
+    archive = archive or MemoryArchive({})
     settings = WorkerSettings(
         profile=Profile("memory", archive.url, "nbia-v1"),
         access=Access(),
@@ -56,10 +85,13 @@ async def coordinator(files: MirrorFiles, *, failures: int = 0) -> AsyncIterator
     )
     with Journal.create_or_open(files.journal_path) as journal:
         run = begin(journal)
-        record_listed(journal, run, 1, range(1))
+        for number, instances in enumerate(owed, start=1):
+            record_listed(journal, run, number, range(instances))
+        record_listed(journal, run, 0, range(held))
+        journal.record_outcomes(run, [outcome(0, number) for number in range(held)])
     async with open_journal_thread(files.journal_path) as journal_thread:
         recording: Any = SlowRecording(journal_thread, failures=failures)
-        yield Coordinator(recording, run, settings, archive, RunContext()), recording
+        yield Coordinator(recording, run, settings, archive, RunContext(sink=sink)), recording
 
 
 def ended() -> Stage:
@@ -109,3 +141,83 @@ async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: Mi
             await made.fetch(ended())
         await made.fetch(ended(), only=())
         assert made.outcomes.total() == 1
+
+
+class SlowArchive(MemoryArchive):
+    """Has no instance, and says so when `may_answer`."""
+
+    def __init__(self, may_answer: Callable[[], bool]) -> None:
+        super().__init__({})
+        self._may_answer = may_answer
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        await until(self._may_answer)
+        async with super().open(series_uid, entry, rest=rest) as body:
+            yield body
+
+
+class StallingArchive(MemoryArchive):
+    """Has no instance of the first Series, and never answers requests for others. `stalls` when one waits."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.stalls = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        if series_uid != uid_of_series(1):
+            self.stalls.set()
+            await asyncio.Event().wait()
+        async with super().open(series_uid, entry, rest=rest) as body:
+            yield body
+
+
+async def test_what_was_delivered_is_recorded_if_the_run_ends_early(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = StallingArchive()
+    async with coordinator(files, archive=archive, owed=(3, 1)) as (made, recording):
+        recording.may_end.set()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)  # no timer ever ends, so nothing is recorded before
+            fetching = asyncio.ensure_future(made.fetch(ended()))
+            await archive.stalls.wait()
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert (archive.requests, made.outcomes.total()) == (3, 0)
+            fetching.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await fetching
+        assert made.outcomes.total() == 3
+
+
+async def test_the_last_progress_counts_everything(files: MirrorFiles) -> None:
+    """Also outcomes behind the last query of the journal."""
+    events: list[Event] = []
+    archive = SlowArchive(lambda: any(isinstance(event, Progress) for event in events))
+    async with coordinator(files, archive=archive, sink=events.append) as (made, recording):
+        recording.may_end.set()
+        await made.fetch(ended())
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert [event.instances_failed for event in (progress[0], progress[-1])] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("owed", "held", "is_refused"),
+    [((6,) * 6, 0, True), ((6,) * 6, 1, False), ((20,) * 5, 0, False), ((2,) * 7, 0, False)],
+    ids=["all", "something is held", "few Series", "few instances"],
+)
+async def test_an_archive_that_refuses_every_instance_ends_the_run(
+    files: MirrorFiles, owed: tuple[int, ...], held: int, *, is_refused: bool
+) -> None:
+    async with coordinator(files, archive=refusing(owed), owed=owed, held=held) as (made, recording):
+        recording.may_end.set()
+        if is_refused:
+            with pytest.raises(ArchiveRefused, match="every instance is refused"):
+                await made.fetch(ended())
+        else:
+            await made.fetch(ended())
+            assert made.outcomes == {Outcome.FAILED: sum(owed)}
