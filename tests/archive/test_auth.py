@@ -18,15 +18,17 @@ from bulkdl.archive.http import HttpClient
 from bulkdl.archive.nbia.archive import NbiaArchive
 from bulkdl.archive.nbia.endpoints import NBIA_V2, NBIA_V4, TCIA_V3
 from bulkdl.archive.profiles import Profile
+from bulkdl.archive.request import Identity, Request
 from bulkdl.archive.transports import open_transport
-from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, ServerFailed, UnexpectedAnswer
+from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, RequestRejected, ServerFailed, UnexpectedAnswer
 from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.attempts import Retrier, RetryPolicy
 from bulkdl.runtime.concurrency import Limiter
-from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, json, redirect
+from tests.support.clocks import JumpingClock
+from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer, drop, json, raw, redirect
 
 DATA = Path(__file__).parents[1] / "data" / "answers"
 LIFE_SECONDS = 2.0
@@ -228,17 +230,24 @@ def test_credentials_travel_to_worker_processes() -> None:
 
 
 @asynccontextmanager
-async def asking(
-    server: FaultyServer, kind: str, credentials: Credentials, *, clock: Clock | None = None, base: str = "services/"
-) -> AsyncIterator[NbiaArchive]:
+async def sending(
+    server: FaultyServer, credentials: Credentials, *, clock: Clock | None = None, base: str = "services/"
+) -> AsyncIterator[HttpClient]:
     policy = RetryPolicy(max_attempts=2, give_up_after_seconds=0, chance=lambda: 0.0)
     retrier = Retrier(limiter=Limiter(ceiling=16), policy=policy, stop=asyncio.Event())
     access = Access(credentials=credentials)
-    profile = Profile("x", server.url + base, kind)
     async with open_transport(access) as transport:
-        http = HttpClient(profile.url, transport, retrier, access, clock=clock or time.monotonic)
-        yield NbiaArchive(profile, http)
+        http = HttpClient(server.url + base, transport, retrier, access, clock=clock or time.monotonic)
+        yield http
         await http.log_out()
+
+
+@asynccontextmanager
+async def asking(
+    server: FaultyServer, kind: str, credentials: Credentials, *, clock: Clock | None = None, base: str = "services/"
+) -> AsyncIterator[NbiaArchive]:
+    async with sending(server, credentials, clock=clock, base=base) as http:
+        yield NbiaArchive(Profile("x", server.url + base, kind), http)
 
 
 async def listed(archive: NbiaArchive) -> list[str]:
@@ -322,6 +331,83 @@ async def test_access_that_stays_refused_ends_after_one_new_token() -> None:
         with pytest.raises(AccessDenied):
             await listed(client)
     assert len(keycloak.forms) == 2
+
+
+async def test_after_a_new_token_that_is_refused_too_none_is_asked_for_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is the objects that are refused. And the refused requests leave no connections."""
+    later, keycloak = JumpingClock(monkeypatch), Keycloak(Clock(), life_seconds=3600)
+    async with (
+        FaultyServer(serving(keycloak, BY_STATUS, rows=BY_STATUS)) as server,
+        asking(server, "nbia-v2", ME, clock=keycloak.clock) as client,
+    ):
+        for seconds, logins in ((0, 2), (29, 2), (2, 3)):
+            later.jump(seconds)
+            for _ in range(2):
+                with pytest.raises(AccessDenied):
+                    await listed(client)
+            assert len(keycloak.forms) == logins
+        assert server.open_connections == 1
+
+
+async def test_a_refusal_of_another_host_says_nothing_of_the_token() -> None:
+    keycloak = Keycloak(Clock())
+    async with (
+        FaultyServer(lambda _: BY_STATUS) as elsewhere,
+        FaultyServer(serving(keycloak, BY_STATUS, rows=redirect(f"{elsewhere.url}x"))) as server,
+        asking(server, "nbia-v2", ME, clock=keycloak.clock) as client,
+    ):
+        with pytest.raises(UnexpectedAnswer, match="to which the archive redirected, answered 401"):
+            await listed(client)
+    assert len(keycloak.forms) == 1
+
+
+@pytest.mark.parametrize("is_whole", [False, True], ids=["rows", "whole"])
+async def test_an_answer_to_an_old_token_is_believed(*, is_whole: bool) -> None:
+    keycloak = Keycloak(Clock())
+    async with (
+        FaultyServer(serving(keycloak, BY_STATUS)) as server,
+        sending(server, ME, clock=keycloak.clock) as client,
+    ):
+        for _ in range(2):
+            question = Request("a question", "v2/getSOPInstanceUIDs", identity=Identity.TOKEN)
+            if is_whole:
+                assert (await client.read(question))[1].decode() == ROWS
+            else:
+                assert [rows async for rows in client.rows(question)] == [jsons.loads(ROWS)]
+            keycloak.clock.now += LIFE_SECONDS * 0.6
+    assert len(keycloak.forms) == 1
+
+
+@pytest.mark.parametrize("is_reason", [False, True], ids=["text", "reason"])
+async def test_a_message_of_the_archive_that_repeats_the_token_is_shown_without_it(*, is_reason: bool) -> None:
+    keycloak = Keycloak(Clock())
+
+    def refuse(seen: Seen) -> Action:
+        token = seen.headers["authorization"].removeprefix("Bearer ")
+        if is_reason:
+            return raw(f"HTTP/1.1 400 not with {token} here\r\nContent-Length: 0\r\n\r\n".encode())
+        return answer(f"not with {token} here".encode(), status=400)
+
+    script = serving(keycloak, BY_STATUS)
+    async with (
+        FaultyServer(lambda seen: refuse(seen) if "authorization" in seen.headers else script(seen)) as server,
+        asking(server, "nbia-v2", ME, clock=keycloak.clock) as client,
+    ):
+        with pytest.raises(RequestRejected, match="not with … here"):
+            await listed(client)
+
+
+@pytest.mark.parametrize("way", ["dropped", "silent"])
+async def test_a_logout_that_fails_changes_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, keycloak = JumpingClock(monkeypatch), Keycloak(Clock())
+    script = serving(keycloak, BY_STATUS)
+    fault = drop() if way == "dropped" else clock.stall(5)
+    async with FaultyServer(lambda seen: fault if seen.path == "/services/logout" else script(seen)) as server:
+        async with asking(server, "nbia-v2", ME, clock=keycloak.clock) as client:
+            await listed(client)
+        assert server.requests[-1].path == "/services/logout"
 
 
 async def test_an_old_token_that_is_answered_with_500_is_renewed() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import gzip
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,10 @@ from yarl import URL
 
 from bulkdl.archive import aiohttp_transport, transports
 from bulkdl.archive.base import Archive
-from bulkdl.archive.http import redirected
+from bulkdl.archive.http import HttpClient, redirected
 from bulkdl.archive.http_body import HttpBody
+from bulkdl.archive.http_transport import HttpTransport
+from bulkdl.archive.request import Request
 from bulkdl.errors import (
     AccessDenied,
     ArchiveUnreachable,
@@ -33,15 +36,17 @@ from bulkdl.errors import (
     TooManyRequests,
     UnexpectedAnswer,
 )
-from bulkdl.model.access import Access
+from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry
 from bulkdl.model.selection import Selection
-from tests.support.archives import TRANSPORT, Recorder, opened, samples
+from bulkdl.runtime.attempts import Retrier
+from tests.support.archives import TRANSPORT, Recorder, make_retrier, opened, samples
 from tests.support.clocks import JumpingClock
 from tests.support.faults import (
     CERTIFICATE,
     Action,
+    Exchange,
     FaultyServer,
     Seen,
     answer,
@@ -50,6 +55,7 @@ from tests.support.faults import (
     drop,
     in_turn,
     json,
+    over_tls,
     raw,
     redirect,
     self_signed,
@@ -161,6 +167,49 @@ async def test_a_page_of_a_proxy_is_not_shown(page: bytes) -> None:
     assert "<" not in message
     assert "\n" not in message
     assert len(message) < 300
+
+
+async def test_a_page_in_the_place_of_an_answer_does_not_mean_that_nothing_is_there() -> None:
+    """A proxy sends it, or an archive that has moved."""
+    error = await failure(answer(b"<html>The page was not found</html>", status=404))
+    assert type(error) is RequestRejected
+    assert str(error) == "the archive answered 404 Not Found, with a page instead of an answer"
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"unreadable"), b"a text"], ids=["encoded", "of a redirect"])
+async def test_some_texts_of_an_error_are_not_shown(content: bytes) -> None:
+    is_encoded = content != b"a text"
+    headers, status = ({"Content-Encoding": "gzip"}, 400) if is_encoded else ({}, 300)
+    said = str(await failure(answer(content, status=status, headers=headers)))
+    assert said == f"the archive answered {status} {'Bad Request' if is_encoded else 'Multiple Choices'}"
+
+
+async def test_the_text_of_an_error_is_awaited_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = JumpingClock(monkeypatch)
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send_head(500, {"Content-Length": "100"})
+        await exchange.send(b"a beginning")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        clock.jump(2)
+        await asyncio.Event().wait()
+
+    assert type(await failure(act)) is ServerFailed
+
+
+async def test_a_text_of_an_error_that_never_ends_is_not_read_on() -> None:
+    pieces = 0
+
+    async def act(exchange: Exchange) -> None:
+        nonlocal pieces
+        await exchange.send_head(500, {"Content-Length": str(1 << 30)})
+        for _ in range(1 << 14):
+            await exchange.send(b"x" * (1 << 16))
+            pieces += 1
+
+    assert type(await failure(act)) is ServerFailed
+    assert pieces < 1 << 9
 
 
 async def test_an_error_page_that_is_cut_is_still_the_error() -> None:
@@ -404,6 +453,7 @@ async def test_a_redirect_is_followed_and_counted(status: int) -> None:
         assert await fetch(client) == BODY
         assert client.requests == len(server.requests) == 2
         assert server.requests[1].target == "/else/where?a=b"
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize(
@@ -434,7 +484,10 @@ async def test_redirects_in_a_circle_end() -> None:
 async def test_a_redirect_to_another_scheme_is_not_followed(location: str) -> None:
     error = await failure(redirect(location))
     assert type(error) is UnexpectedAnswer
-    assert "redirect" in str(error)
+    # `http://` leads back to the request: what an address leaves out is that of the request.
+    assert str(error) == (
+        "more than 5 redirects" if location == "http://" else "a redirect to an address that is not a web address"
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "[::1]", "localhost", "127.1"])
@@ -444,6 +497,33 @@ def test_a_redirect_from_elsewhere_to_this_machine_is_not_followed(host: str) ->
         redirected(URL("http://archive.test/v1/getImage"), f"http://{host}/latest")
     assert redirected(URL("http://127.0.0.1:80/"), f"http://{host}/latest").path == "/latest"
     assert redirected(URL("http://archive.test/"), "http://10.0.0.5/x").host == "10.0.0.5"
+
+
+async def test_what_another_host_answers_says_nothing_of_the_archive() -> None:
+    for action in (answer(status=404), answer(status=403), cut(BODY, after=10, headers=DICOM), drop()):
+        async with FaultyServer(in_turn(action)) as elsewhere:
+            error = await failure(redirect(f"{elsewhere.url}x"))
+            assert type(error) is UnexpectedAnswer
+            assert "127.0.0.1, to which the archive redirected" in str(error)
+
+
+async def test_the_same_host_by_tls_is_the_archive() -> None:
+    with over_tls(is_wanted=False):
+        plain = FaultyServer(lambda _: redirect(f"{encrypted.url}x"))
+    encrypted = FaultyServer(in_turn(answer(status=404)), tls=self_signed())
+    access = Access(ca_bundle=str(CERTIFICATE))
+    async with encrypted, plain, opened(plain.url, access=access) as client:
+        with pytest.raises(NotFound):
+            await fetch(client)
+
+
+@pytest.mark.parametrize(("status", "method"), [(301, "GET"), (303, "GET"), (307, "POST"), (308, "POST")])
+async def test_a_form_is_sent_on_only_where_the_redirect_says_so(status: int, method: str) -> None:
+    script = in_turn(redirect("/there", status=status), answer(b"found"))
+    async with FaultyServer(script) as server, sending(server.url) as client:
+        assert (await client.read(Request("x", "v1/x", form=(("a", "b"),))))[1] == b"found"
+        assert [seen.method for seen in server.requests] == ["POST", method]
+        assert server.requests[1].body == (b"a=b" if method == "POST" else b"")
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------
@@ -559,6 +639,93 @@ async def test_cookies_are_not_kept() -> None:
             await client.collections()
             await client.collections()
         assert "cookie" not in server.requests[1].headers
+
+
+@asynccontextmanager
+async def sending(
+    url: str, *, access: Access | None = None, retrier: Retrier | None = None, notes: list[str] | None = None
+) -> AsyncIterator[HttpClient]:
+    """The client itself, without the protocol of an archive."""
+    access = access or Access()
+    async with TRANSPORT.get()(access) as transport:
+        note = (notes if notes is not None else []).append
+        yield HttpClient(url, transport, retrier or make_retrier(), access, note=note)
+
+
+class NotingTransport:
+    """Notes for what connections are opened early. The rest is done by `transport`."""
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self.opened: list[tuple[str, int]] = []
+        self._transport = transport
+        self.send = transport.send
+
+    @property
+    def requests(self) -> int:
+        return self._transport.requests
+
+    def open_early(self, url: URL, connections: int) -> bool:
+        self.opened.append((str(url), connections))
+        return True
+
+
+class NotingRetrier(Retrier):
+    """Counts how often the archive has begun to answer."""
+
+    answers = 0
+
+    def answering(self) -> None:
+        self.answers += 1
+        super().answering()
+
+
+@pytest.mark.parametrize(("status", "answers"), [(200, 1), (404, 1), (500, 1), (429, 0), (503, 0)])
+async def test_an_overloaded_archive_has_not_answered(status: int, answers: int) -> None:
+    made = make_retrier()
+    retrier = NotingRetrier(limiter=made.limiter, policy=made.policy, stop=made.stop)
+    async with (
+        FaultyServer(lambda _: answer(b"x", status=status)) as server,
+        sending(server.url, retrier=retrier) as client,
+    ):
+        with suppress(RequestFailed):
+            await client.read_once(Request("x", "x"))
+    assert retrier.answers == answers
+
+
+async def test_a_part_in_the_place_of_the_whole_is_refused() -> None:
+    part = answer(b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
+    error = await failure(part)
+    assert type(error) is UnexpectedAnswer
+    assert str(error) == "the archive sent a part where the whole was requested"
+
+
+async def test_connections_of_expected_requests_are_opened_once() -> None:
+    async with FaultyServer(lambda _: answer(b"x")) as server, TRANSPORT.get()(Access()) as transport:
+        noting = NotingTransport(transport)
+        client = HttpClient(server.url, noting, make_retrier(), Access())
+        client.retrier.expected = 5
+        for _ in range(2):
+            await client.read_once(Request("x", "x"))
+    assert noting.opened == [(server.url, 5)]
+
+
+async def test_a_list_has_a_greatest_length() -> None:
+    rows = b'[{"a": 1}, {"a": 2}, {"a": 3}]'
+    async with FaultyServer(lambda _: json(rows.decode())) as server, sending(server.url) as client:
+        question = Request("getSeries", "x")
+        assert sum([len(batch) async for batch in client.rows(question, at_most=3)]) == 3
+        with pytest.raises(UnexpectedAnswer, match="getSeries answered more than 2 rows"):
+            async for _ in client.rows(question, at_most=2):
+                pass
+
+
+async def test_notes_show_no_secret_and_another_address_gets_none() -> None:
+    notes: list[str] = []
+    access = Access(credentials=Credentials(api_key="s3cret-key"))
+    async with sending("http://127.0.0.1/", access=access, notes=notes) as client:
+        client.note("an odd answer with s3cret-key")
+        assert notes == ["an odd answer with …"]
+        assert client.at("http://other.example/").credentials == Credentials()
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
