@@ -296,9 +296,23 @@ async def test_a_length_that_is_too_large_is_noticed() -> None:
     assert type(await failure(cut(BODY, after=len(BODY), announced=len(BODY) + 1, headers=DICOM))) is ShortBody
 
 
-async def test_an_encoded_body_that_is_cut_is_noticed() -> None:
+@pytest.mark.parametrize("receive", [fetch, read, through_threads])
+async def test_an_encoded_body_that_is_cut_is_noticed(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
+    """Though it has as many bytes as were announced."""
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
-    assert type(await failure(raw(head + b"no gzip!!"))) is ShortBody
+    for action in (raw(head + b"no gzip!!"), zipped(BODY, headers=DICOM, keep=40)):
+        assert type(await failure(action, receive=receive)) is ShortBody
+
+
+@pytest.mark.parametrize("receive", [fetch, read, through_threads])
+async def test_an_encoded_body_is_decoded(receive: Callable[[Archive], Awaitable[bytes]]) -> None:
+    async with FaultyServer(lambda _: zipped(BODY, headers=DICOM)) as server, opened(server.url) as client:
+        assert await receive(client) == BODY
+
+
+async def test_an_encoding_that_was_not_requested_is_refused() -> None:
+    error = await failure(answer(BODY, headers={**DICOM, "Content-Encoding": "br"}))
+    assert type(error) is UnexpectedAnswer
 
 
 async def test_a_short_body_is_noticed_when_read_at_once() -> None:
@@ -657,12 +671,8 @@ class NotingTransport:
 
     def __init__(self, transport: HttpTransport) -> None:
         self.opened: list[tuple[str, int]] = []
-        self._transport = transport
+        self.requests = 0
         self.send = transport.send
-
-    @property
-    def requests(self) -> int:
-        return self._transport.requests
 
     def open_early(self, url: URL, connections: int) -> bool:
         self.opened.append((str(url), connections))
