@@ -58,15 +58,27 @@ class AiohttpResponse:
                     chunk += content.read_nowait(_READ_BUFFER_BYTES)  # the small chunks that have arrived behind it
                 # Of a response that cannot have a body, each read is the end of a chunk (observed with aiohttp 3.14).
                 if chunk or not is_end_of_chunk or content.at_eof():
-                    return chunk
+                    break
         except _FOREIGN as error:
             raise _translate(error) from error
+        if not chunk:
+            self._check_end()
+        return chunk
 
     async def read(self) -> bytes:
         try:
-            return await self._response.read()
+            content = await self._response.read()
         except _FOREIGN as error:
             raise _translate(error) from error
+        self._check_end()
+        return content
+
+    def _check_end(self) -> None:
+        """Raises ShortBody: the body ends with its connection, which was reset. aiohttp takes that for its end."""
+        if self.length is None and "Transfer-Encoding" not in self.headers:
+            protocol = self._response._protocol  # noqa: SLF001 - `connection` is None from the end of the body on
+            if protocol is not None and isinstance(lost := protocol.exception(), aiohttp.ClientOSError):
+                raise connection_errors.cut(_reason(lost))
 
     def release(self) -> None:
         if self._response.content.at_eof():

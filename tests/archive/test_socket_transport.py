@@ -148,31 +148,14 @@ async def test_an_answer_may_come_byte_by_byte_and_the_connection_is_kept(conten
         assert (transport.requests, server.connections) == (2, 1)
 
 
-plain_and_tls = pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
-WITHOUT_A_LENGTH = b"HTTP/1.1 200 OK\r\n\r\n" + BODY
-
-
-@plain_and_tls
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 async def test_a_body_may_end_with_its_connection(*, is_tls: bool) -> None:
     access = Access(ca_bundle=str(CERTIFICATE))
     with over_tls(is_tls):
-        async with transport_to(raw(WITHOUT_A_LENGTH), access=access) as (transport, server):
+        async with transport_to(raw(b"HTTP/1.1 200 OK\r\n\r\n" + BODY), access=access) as (transport, server):
             assert await _get(transport, server) == BODY
             assert await _get(transport, server) == BODY
             assert server.connections == 2
-
-
-@plain_and_tls
-async def test_a_reset_does_not_end_a_body_without_a_length(*, is_tls: bool) -> None:
-    async def act(exchange: Exchange) -> None:
-        await exchange.send(WITHOUT_A_LENGTH[:1000])
-        exchange.drop(reset=True)
-
-    access = Access(ca_bundle=str(CERTIFICATE))
-    with over_tls(is_tls):
-        async with transport_to(act, access=access) as (transport, server):
-            with pytest.raises(ShortBody):
-                await _get(transport, server)
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])

@@ -6,11 +6,24 @@ import pytest
 from yarl import URL
 
 from bulkdl.archive import aiohttp_transport, socket_transport
+from bulkdl.archive.http_transport import HttpResponse
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.archive.transports import open_transport as choose
 from bulkdl.errors import ConnectFailed, ConnectionLost, RequestFailed, ShortBody
 from bulkdl.model.access import Access
-from tests.support.faults import Action, FaultyServer, answer, cut, drop, in_turn, redirect, without_body
+from tests.support.faults import (
+    CERTIFICATE,
+    Action,
+    Exchange,
+    FaultyServer,
+    answer,
+    cut,
+    drop,
+    in_turn,
+    over_tls,
+    redirect,
+    without_body,
+)
 
 
 @pytest.fixture(params=[aiohttp_transport.open_transport, socket_transport.open_transport], ids=["aiohttp", "sockets"])
@@ -72,6 +85,31 @@ async def test_a_body_that_is_cut_is_an_error(open_transport: OpenTransport, *, 
         with pytest.raises(ShortBody):
             await (response.read() if reads else response.chunk())
         response.release()
+
+
+async def _every_chunk(response: HttpResponse) -> None:
+    while await response.chunk():
+        pass
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])
+async def test_a_reset_does_not_end_a_body_without_a_length(
+    open_transport: OpenTransport, *, reads: bool, is_tls: bool
+) -> None:
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1000)
+        exchange.drop(reset=True)
+
+    with over_tls(is_tls):
+        async with (
+            FaultyServer(in_turn(act)) as server,
+            open_transport(Access(ca_bundle=str(CERTIFICATE))) as transport,
+        ):
+            response = await transport.send(URL(server.url), {}, None)
+            with pytest.raises(ShortBody):
+                await (response.read() if reads else _every_chunk(response))
+            response.release()
 
 
 @pytest.mark.parametrize(("action", "kind"), [(drop(), ConnectionLost), (drop(reset=True), ConnectionLost)])
