@@ -1,4 +1,4 @@
-"""The last work of a run in small items, so that no worker waits long while another one is busy. Pure."""
+"""The last work of a run, the largest first and in small items, so that no worker waits long for another one. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,13 +13,15 @@ _ITEMS_OF_A_WORKER: Final = 2  # that are to be left for each, at least
 def in_last_items(
     page: Sequence[SeriesWork], workers: Callable[[], int], may_be_split: Callable[[SeriesWork], bool]
 ) -> Iterator[SeriesWork]:
-    """Yield the last `page` of the work. The less of it is left, the smaller are the items of Series `may_be_split`.
+    """Yield the last `page` of the work, the largest Series first, as far as sizes are known.
+
+    The less of it is left, the smaller are the items of Series that `may_be_split`.
 
     `workers` tells for how many workers it is, when an item is taken. A Series stays one item if only the worker that
     downloads all of it can find out the file names.
     """
     left = sum(len(work.entries) for work in page)
-    for work in page:
+    for work in sorted(page, key=_size_bytes, reverse=True):
         begin, end = 0, len(work.entries)
         while begin < end:
             size = max(_FEWEST_INSTANCES, left // (_ITEMS_OF_A_WORKER * workers()))
@@ -28,6 +30,10 @@ def in_last_items(
             yield _part(work, begin, until)
             left -= until - begin
             begin = until
+
+
+def _size_bytes(work: SeriesWork) -> int:
+    return sum(entry.size_bytes or work.size_bytes or 0 for entry in work.entries)
 
 
 def _part(work: SeriesWork, begin: int, end: int) -> SeriesWork:

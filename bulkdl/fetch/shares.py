@@ -10,10 +10,11 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one worker may use from now on: requests in flight, and bytes a second, None if they are not limited."""
+    """What one of `workers` may use from now on: requests in flight, and bytes a second, None for as many as come."""
 
     ceiling: int
     rate_bytes: float | None = None
+    workers: int = 1
 
 
 Sharer: TypeAlias = Callable[[Share], None]
@@ -24,7 +25,7 @@ def divide(whole: Share, workers: int) -> list[Share]:
     """`whole` in as many nearly equal shares; there are no more workers than requests in flight."""
     each, more = divmod(whole.ceiling, workers)
     rate = None if whole.rate_bytes is None else whole.rate_bytes / workers
-    return [Share(each + (number < more), rate) for number in range(workers)]
+    return [Share(each + (number < more), rate, workers) for number in range(workers)]
 
 
 class Shares:

@@ -47,6 +47,7 @@ DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
 _JOBS_PER_CYCLE: Final = 8  # of the event loop, which then sees whether answers come faster than they are processed
 _SINGLES_AFTER_A_BUNDLE: Final = 8
+_LARGE_OF_BUSY: Final = 2  # large instances at once: each takes a core, and a busy worker leaves others to idle ones
 _POLL_SECONDS: Final = 0.1
 
 
@@ -147,9 +148,11 @@ class _Began(NamedTuple):
 
 
 class Worker:
-    """One worker. Others may share `archive` and its retrier."""
+    """One worker. Others may share `archive` and its retrier. `load` is that of its process."""
 
-    def __init__(self, settings: WorkerSettings, archive: Archive, threads: Threads) -> None:
+    def __init__(
+        self, settings: WorkerSettings, archive: Archive, threads: Threads, load: CpuLoad | None = None
+    ) -> None:
         self._settings = settings
         self._archive = archive
         self._threads = threads
@@ -162,7 +165,9 @@ class Worker:
         learned = settings.learned
         fixed, once = settings.fetch.transport, settings.fetch.once
         self._chooser = learned.chooser if learned is not None else TransportChooser(fixed, once=once)
-        self._load = CpuLoad()
+        self._workers = settings.share.workers
+        self._large_under_way = 0
+        self._load = load or CpuLoad()
         self._under_way = 0
         self._bundles_under_way = BundlesUnderWay()
         self._room_changed = asyncio.Event()
@@ -203,6 +208,7 @@ class Worker:
 
     def share(self, share: Share) -> None:
         """Use no more than `share` from now on."""
+        self._workers = share.workers
         for source in self._sources.values():
             source.archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
@@ -263,19 +269,34 @@ class Worker:
             self._bundles_under_way.begin(len(package))
             yield partial(self._by_package, package, deliver)
         for target in singles:
-            yield partial(self._singly, target, deliver)
+            if (target.entry.size_bytes or 0) > self._settings.fetch.parallel_above_bytes:
+                self._large_under_way += 1
+                yield partial(self._large, target, deliver)
+            else:
+                yield partial(self._singly, target, deliver)
+
+    async def _large(self, target: Target, deliver: Deliver) -> None:
+        try:
+            await self._singly(target, deliver)
+        finally:
+            self._large_under_way -= 1
 
     async def _wait_for_room(self) -> None:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
-        while not (
-            self._bundles_under_way.has_room(is_busy=self._load.is_busy)
-            and self._under_way < self._most_requests() + _SPARE_JOBS
-            and not any(source.downloader.is_behind for source in self._sources.values())
-        ):
+        while not self._has_room():
             self._room_changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
                     await self._room_changed.wait()
+
+    def _has_room(self) -> bool:
+        is_busy = self._load.is_busy
+        return (
+            self._bundles_under_way.has_room(is_busy=is_busy)
+            and (self._large_under_way < _LARGE_OF_BUSY or self._workers == 1 or not is_busy)
+            and self._under_way < self._most_requests() + _SPARE_JOBS
+            and not any(source.downloader.is_behind for source in self._sources.values())
+        )
 
     def _most_requests(self) -> int:
         return sum(source.archive.retrier.permits.limit for source in self._sources.values())

@@ -1,4 +1,4 @@
-"""Whether a thread's own work limits the speed, and how its event loop stays responsive while many tasks have work."""
+"""Whether this process limits the speed, and how its event loop stays responsive while many tasks have work."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def times_waited() -> int:
 
 
 class CpuLoad:
-    """The load of the calling thread, which must always be the same one.
+    """The load of this process, with all its threads: some hash and write large bodies.
 
-    A thread counts as busy until the first window has ended: its caller is about to give it work.
+    It counts as busy until the first window has ended: its caller is about to give it work.
     """
 
     def __init__(
-        self, *, cpu: Callable[[], float] = time.thread_time, clock: Callable[[], float] = time.monotonic
+        self, *, cpu: Callable[[], float] = time.process_time, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._cpu = cpu
         self._clock = clock
@@ -45,7 +45,7 @@ class CpuLoad:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the thread used nearly all of a core in the last window, of a tenth of a second or more."""
+        """Whether it used nearly all of a core, or more, in the last window, of a tenth of a second or more."""
         now = self._clock()
         if now - self._at >= _WINDOW_SECONDS:
             used = self._cpu()

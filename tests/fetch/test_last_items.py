@@ -46,6 +46,18 @@ def test_a_series_may_have_to_stay_whole(workers: int, *, may_be_split: bool, pa
     assert list(in_last_items([page], lambda: workers, lambda _: may_be_split)) == [page]
 
 
+def test_the_largest_series_come_first_as_far_as_sizes_are_known() -> None:
+    small, large, unknown = work(3, 1), work(2, 2), work(4, 3)
+    sized = [
+        replace(small, size_bytes=10),
+        unknown,
+        replace(large, entries=tuple(replace(entry, size_bytes=1000) for entry in large.entries)),
+        work(4, 4),
+    ]
+    items = in_last_items(sized, lambda: 2, lambda _: False)
+    assert [item.series_uid for item in items] == ["1.2", "1.1", "1.3", "1.4"]
+
+
 def test_a_worker_that_joins_is_counted() -> None:
     workers = 1
     items = in_last_items([work(100, number) for number in range(2)], lambda: workers, lambda _: True)

@@ -48,6 +48,7 @@ def test_a_division_gives_out_all_and_no_more(ceiling: int, rate: float | None) 
         ceilings = [share.ceiling for share in shares]
         assert sum(ceilings) == ceiling
         assert max(ceilings) - min(ceilings) <= 1
+        assert {share.workers for share in shares} == {workers}
         if rate is None:
             assert {share.rate_bytes for share in shares} == {None}
         else:

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -23,6 +24,7 @@ from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier
 from bulkdl.runtime.concurrency import Limiter
+from bulkdl.runtime.load import CpuLoad
 from bulkdl.runtime.tasks import as_iterator, in_thread
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import zip_of
@@ -62,6 +64,23 @@ def archive(*, bundle: bytes | None = None) -> MemoryArchive:
     return MemoryArchive(bodies, bundle=bundle)
 
 
+def settings_of(
+    files: MirrorFiles,
+    source: MemoryArchive,
+    transport: Transport = Transport.AUTO,
+    *,
+    share: Share | None = None,
+    parallel_above_bytes: int = 1 << 26,
+) -> WorkerSettings:
+    return WorkerSettings(
+        profile=Profile("memory", source.url, "nbia-v1"),
+        access=Access(),
+        root=files.root,
+        fetch=FetchSettings(transport=transport, parallel_above_bytes=parallel_above_bytes),
+        share=share or Share(source.retrier.limiter.ceiling),
+    )
+
+
 async def run(
     files: MirrorFiles,
     threads: Threads,
@@ -81,19 +100,12 @@ async def run_on(
     transport: Transport = Transport.AUTO,
 ) -> list[InstanceOutcome]:
     """The same for work that comes one by one."""
-    settings = WorkerSettings(
-        profile=Profile("memory", source.url, "nbia-v1"),
-        access=Access(),
-        root=files.root,
-        fetch=FetchSettings(transport=transport),
-        share=Share(source.retrier.limiter.ceiling),
-    )
     outcomes: list[InstanceOutcome] = []
 
     async def deliver(outcome: InstanceOutcome) -> None:
         outcomes.append(outcome)
 
-    await Worker(settings, source, threads).run(items, deliver)
+    await Worker(settings_of(files, source, transport), source, threads).run(items, deliver)
     return sorted(outcomes, key=lambda outcome: outcome.key)
 
 
@@ -237,6 +249,44 @@ async def test_no_more_work_is_taken_than_there_are_permits_for(files: MirrorFil
     assert taken <= 4 + 4
     source.released.set()
     assert len(await running) == taken == 40
+
+
+@pytest.mark.parametrize(
+    ("workers", "others_join", "is_busy", "most"),
+    [(2, False, True, 2), (1, True, True, 2), (1, False, True, 20), (2, False, False, 20)],
+)
+async def test_a_busy_worker_leaves_large_instances_to_others(
+    files: MirrorFiles, threads: Threads, *, workers: int, others_join: bool, is_busy: bool, most: int
+) -> None:
+    made_up = list(instances(series=1, per_series=20))
+    source = HeldArchive({one.sop_uid: [one.content] for one in made_up}, most=40)
+    source.allow_more()
+    taken = 0
+
+    async def items() -> AsyncIterator[SeriesWork]:
+        nonlocal taken
+        for one in made_up:
+            taken += 1
+            yield work([Entry(one.sop_uid, SopInstanceUid(one.sop_uid), size_bytes=len(one.content))])
+
+    async def ignore(_: InstanceOutcome) -> None:
+        pass
+
+    now = count()
+    load = CpuLoad(cpu=lambda: next(now) if is_busy else 0.0, clock=lambda: next(now))
+    settings = settings_of(files, source, share=Share(40, workers=workers), parallel_above_bytes=100)
+    worker = Worker(settings, source, threads, load)
+    if others_join:
+        worker.share(Share(40, workers=2))
+    running = asyncio.create_task(worker.run(items(), ignore))
+    await until(lambda: source.in_flight >= most)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    await in_thread(lambda: None, executor=threads)
+    assert taken == most
+    source.released.set()
+    await running
+    assert taken == 20
 
 
 # --- files that are in place ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,7 @@ class Clocks:
         return CpuLoad(cpu=lambda: self.used, clock=lambda: self.now)
 
 
-def test_a_thread_counts_as_busy_until_it_is_measured() -> None:
+def test_a_process_counts_as_busy_until_it_is_measured() -> None:
     clocks = Clocks()
     load = clocks.load()
     assert load.is_busy
@@ -36,7 +37,7 @@ def test_a_thread_counts_as_busy_until_it_is_measured() -> None:
     assert load.is_busy
 
 
-def test_a_thread_that_waits_is_not_busy() -> None:
+def test_a_process_that_waits_is_not_busy() -> None:
     clocks = Clocks()
     load = clocks.load()
     clocks.pass_by(0.2, used=0.02)
@@ -50,6 +51,23 @@ def test_the_last_window_counts() -> None:
     assert not load.is_busy
     clocks.pass_by(0.2, used=0.19)
     assert load.is_busy
+
+
+def test_what_other_threads_compute_is_load_of_the_process() -> None:
+    now = 0.0
+    load = CpuLoad(clock=lambda: now)
+    began = time.process_time()
+
+    def compute() -> None:
+        while time.process_time() < began + 0.11:
+            pass
+
+    other = threading.Thread(target=compute)
+    other.start()
+    other.join()
+    now = 0.11
+    is_busy = load.is_busy
+    assert is_busy
 
 
 @pytest.mark.parametrize(("size_bytes", "cycles"), [(10_000, 13), (500_000, 50), (5_000_000, 50)])
