@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -113,6 +113,31 @@ async def pool_results(
         while (taken := await queue.get()) is not None:
             if isinstance(taken, BaseException):
                 raise taken
+            yield taken[0]
+
+
+async def read_ahead(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
+    """Yield `items`; each is read while the one before it is processed. What they raise is raised here, behind them.
+
+    Closing it closes `items`.
+    """
+    queue: asyncio.Queue[tuple[Item] | BaseException | None] = asyncio.Queue()
+
+    async def read() -> None:
+        try:
+            async for item in items:
+                queue.put_nowait((item,))
+                await queue.join()  # until it was taken
+        except Exception as error:  # noqa: BLE001 - raised by the consumer, in its own task
+            queue.put_nowait(error)
+        else:
+            queue.put_nowait(None)
+
+    async with aclosing(items), running_alongside(read()):
+        while (taken := await queue.get()) is not None:
+            if isinstance(taken, BaseException):
+                raise taken
+            queue.task_done()
             yield taken[0]
 
 

@@ -15,6 +15,7 @@ from bulkdl.runtime.tasks import (
     as_iterator,
     first_set,
     pool_results,
+    read_ahead,
     run_pool,
     running_alongside,
     together,
@@ -22,7 +23,7 @@ from bulkdl.runtime.tasks import (
 from tests.support.virtual_time import clock, run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -354,3 +355,63 @@ async def test_closing_ends_the_work() -> None:
     async with aclosing(pool_results(as_iterator([1]), work, workers=1)) as results:
         await anext(results)
     assert ended.is_set()
+
+
+# --- reading ahead ----------------------------------------------------------------------------------------------------
+
+
+def test_each_item_is_read_while_the_one_before_it_is_processed() -> None:
+    async def main() -> None:
+        async def slow() -> AsyncGenerator[int, None]:
+            for number in range(3):
+                await asyncio.sleep(1)
+                read.append(number)
+                yield number
+
+        read: list[int] = []
+        seen: list[tuple[int, list[int]]] = []
+        async with aclosing(read_ahead(slow())) as items:
+            async for item in items:
+                await asyncio.sleep(3)
+                seen.append((item, list(read)))
+        assert seen == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]
+        assert clock() == 1 + 3 * 3
+
+    run(main())
+
+
+def test_what_reading_raises_comes_behind_the_items_before_it() -> None:
+    async def main() -> None:
+        async def failing() -> AsyncGenerator[int, None]:
+            yield 1
+            yield 2
+            raise DiskFull("no space")
+
+        seen: list[int] = []
+        with pytest.raises(DiskFull):  # noqa: PT012 - the items before it count
+            async for item in read_ahead(failing()):
+                await asyncio.sleep(1)
+                seen.append(item)
+        assert seen == [1, 2]
+
+    run(main())
+
+
+def test_reading_ahead_ends_with_its_reader() -> None:
+    async def main() -> None:
+        closed: list[bool] = []
+
+        async def endless() -> AsyncGenerator[int, None]:
+            try:
+                while True:
+                    await asyncio.sleep(1)
+                    yield 1
+            finally:
+                closed.append(True)
+
+        async with aclosing(read_ahead(endless())) as items:
+            assert await anext(items) == 1
+        assert closed == [True]
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
