@@ -7,7 +7,8 @@ groups. Memory does not grow with the mirror.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -29,11 +30,11 @@ from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, Outcome,
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.recent_answer import RecentAnswer
-from bulkdl.runtime.tasks import Stage, Tasks, first_set, running_alongside
+from bulkdl.runtime.tasks import Stage, Tasks, first_set, read_ahead, running_alongside
 from bulkdl.store.run_progress import forget_progress, save_progress
 from bulkdl.store.space import check_room, measure
 
-_PAGE: Final = 32  # Series read from the journal at once
+_PAGE: Final = 16  # Series read from the journal at once, while those of the page before are given out
 _INSTANCES: Final = 500  # of one Series given to a worker at once
 _INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a bundle
 _GROUP: Final = 500  # outcomes for which a transaction does not wait
@@ -121,7 +122,7 @@ class Coordinator:
             await self._record()
             forget_progress(self._settings.root)
 
-    async def _work(self, source: AsyncIterator[SeriesWork]) -> None:
+    async def _work(self, source: AsyncGenerator[SeriesWork, None]) -> None:
         queue: asyncio.Queue[SeriesWork | None] = asyncio.Queue(maxsize=1)
         self._all_is_given_out, self._spare = False, None  # a run may fetch in several rounds
 
@@ -131,8 +132,9 @@ class Coordinator:
             queue.put_nowait(None)  # the end is for every worker
 
         async def feed() -> None:
-            async for work in source:
-                await queue.put(work)
+            async with aclosing(source):
+                async for work in source:
+                    await queue.put(work)
             await queue.put(None)
 
         with Threads() as threads:
@@ -182,7 +184,7 @@ class Coordinator:
             await worker.run(items, self._deliver)
         self._shares.leave(worker.share)
 
-    async def owed(self, upstream: Stage) -> AsyncIterator[SeriesWork]:
+    async def owed(self, upstream: Stage) -> AsyncGenerator[SeriesWork, None]:
         """What is owed, page by page, again from the start after each change, until nothing is."""
         zips = self._settings.fetch.transport is not Transport.SINGLE
         per_item = _INSTANCES_FOR_A_ZIP if zips else _INSTANCES
@@ -191,19 +193,14 @@ class Coordinator:
             upstream.changed.clear()
             had_ended, skip, gave_out = upstream.has_ended, frozenset(self._in_hand), False
             self._awaits_last = False
-            cursor: WorkCursor | None = None
-            while not self._stop.is_set():
-                page, cursor = await self._journal_thread(
-                    Journal.owed_work, self._run, after=cursor, limit=_PAGE, instances_per_item=per_item
-                )
-                is_last = had_ended and cursor is None
-                for work in in_last_items(page, self._workers, self._may_be_split) if is_last else page:
-                    if work.series_uid not in skip and await self._may_begin(work):
-                        gave_out = True
-                        self._give_out(work)
-                        yield work
-                if cursor is None:
-                    break
+            async with aclosing(read_ahead(self._pages(per_item))) as pages:
+                async for page, is_final in pages:
+                    is_last = had_ended and is_final
+                    for work in in_last_items(page, self._workers, self._may_be_split) if is_last else page:
+                        if work.series_uid not in skip and await self._may_begin(work):
+                            gave_out = True
+                            self._give_out(work)
+                            yield work
             if gave_out:
                 continue
             if had_ended and not skip and not self._in_hand:
@@ -212,6 +209,17 @@ class Coordinator:
             await self._record_last()
             # A worker that dies gives its work back, and more Series may be listed meanwhile.
             await first_set(self._some_ended, upstream.changed, self._stop)
+
+    async def _pages(self, instances_per_item: int) -> AsyncGenerator[tuple[list[SeriesWork], bool], None]:
+        """What is owed, page by page, and whether a page is the final one."""
+        cursor: WorkCursor | None = None
+        is_final = False
+        while not is_final and not self._stop.is_set():
+            page, cursor = await self._journal_thread(
+                Journal.owed_work, self._run, after=cursor, limit=_PAGE, instances_per_item=instances_per_item
+            )
+            is_final = cursor is None
+            yield page, is_final
 
     def _workers(self) -> int:
         return 1 + len(self._remote)
@@ -236,7 +244,7 @@ class Coordinator:
             self.left_out.append(work.series_uid)
         return False
 
-    async def _given(self, only: Iterable[SeriesWork]) -> AsyncIterator[SeriesWork]:
+    async def _given(self, only: Iterable[SeriesWork]) -> AsyncGenerator[SeriesWork, None]:
         """These, and again what a worker that died has given back of them."""
         works = list(only)
         while works:
@@ -366,7 +374,7 @@ class Coordinator:
                 is_private = self._settings.fetch.private
                 await asyncio.to_thread(save_progress, self._settings.root, progress, private=is_private)
             cpu, now = time.process_time(), time.monotonic()
-            done = self._local.committer.validated  # before the first one the core is busy with imports
+            done = self._done()
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done
             is_worth = self._can_grow and owed >= _WORTH_A_PROCESS and not self._all_is_given_out
@@ -375,6 +383,11 @@ class Coordinator:
                     self._add_worker()
                 elif self._spare is None:
                     self._spare = self._start_process()  # so that it is ready when it is needed
+
+    def _done(self) -> int:
+        """What was done for the archive: before the first of it the core is busy with imports."""
+        lists = self._archive.requests if self._archive.retrier.is_near else 0  # others are answered late
+        return self._local.committer.validated + lists
 
     async def _announce(self, upstream: Stage) -> int:
         counts, counted = await self._counts.get()

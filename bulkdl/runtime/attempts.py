@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from bulkdl import errors
 from bulkdl.runtime.availability import Outage
-from bulkdl.runtime.concurrency import Limiter, Permits, Sample
+from bulkdl.runtime.concurrency import LONG_SECONDS, Limiter, Permits, Sample
 from bulkdl.runtime.rates import ByteRate, RequestRate
 from bulkdl.runtime.retry import NextStep, backoff_seconds, decide
 from bulkdl.runtime.tasks import first_set, running_alongside
@@ -91,6 +91,8 @@ class Retrier:
         self.first_answer_seconds: float | None = None
         self.on_silence: Callable[[], None] | None = None
         self.on_limit: Callable[[], None] = lambda: None
+        self.is_near = False
+        """Whether an answer came so soon that its way is short."""
         self.expected = 0
         """How many requests are going to follow, as far as that is known."""
         self._probed = asyncio.Event()  # replaced at the end of each probe, to wake all waiters
@@ -187,6 +189,7 @@ class Retrier:
 
     def began(self, seconds: float, size_bytes: int) -> None:
         """Account for an answer of `size_bytes` that begins, `seconds` after its request was sent."""
+        self.is_near = self.is_near or seconds < LONG_SECONDS
         self.limiter.begin(seconds, size_bytes, in_flight=self.permits.in_use, now=self._clock())
         self._keep_to_limit()
 

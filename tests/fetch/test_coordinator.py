@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ async def coordinator(
     files: MirrorFiles,
     *,
     failures: int = 0,
+    workers: int | None = 1,
     archive: MemoryArchive | None = None,
     owed: Sequence[int] = (1,),
     held: int = 0,
@@ -80,7 +82,7 @@ async def coordinator(
         profile=Profile("memory", archive.url, "nbia-v1"),
         access=Access(),
         root=files.root,
-        fetch=FetchSettings(workers=1),
+        fetch=FetchSettings(workers=workers),
         share=Share(4),
     )
     with Journal.create_or_open(files.journal_path) as journal:
@@ -103,9 +105,13 @@ def ended() -> Stage:
 
 async def test_work_that_is_given_back_while_the_journal_is_read_is_given_out_again(files: MirrorFiles) -> None:
     """A worker died while its work was skipped: the run must not end while an instance is owed."""
-    async with coordinator(files) as (made, _):
-        work = await anext(made.owed(ended()))
-        again = asyncio.ensure_future(anext(made.owed(ended())))
+    async with (
+        coordinator(files) as (made, _),
+        aclosing(made.owed(ended())) as owed,
+        aclosing(made.owed(ended())) as owed_again,
+    ):
+        work = await anext(owed)
+        again = asyncio.ensure_future(anext(owed_again))
         await asyncio.sleep(0)  # the journal is being read
         made.give_back(work.series_uid, len(work.entries))
         assert await again == work
@@ -221,3 +227,35 @@ async def test_an_archive_that_refuses_every_instance_ends_the_run(
         else:
             await made.fetch(ended())
             assert made.outcomes == {Outcome.FAILED: sum(owed)}
+
+
+class BusyArchive(MemoryArchive):
+    """It answers lists, which keep the core busy, and sends no instance."""
+
+    def __init__(self, *, is_near: bool) -> None:
+        super().__init__({})
+        self.retrier.is_near = is_near
+        self.is_busy = True
+
+    @asynccontextmanager
+    async def open(self, *_: object, **__: object) -> AsyncIterator[MemoryBody]:
+        while self.is_busy:
+            self.asked["list"] += 1
+            await asyncio.sleep(0)
+        yield MemoryBody(b"")
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+async def test_lists_of_a_near_archive_that_keep_the_core_busy_are_work_for_two(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, *, is_near: bool
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    archive, events = BusyArchive(is_near=is_near), list[Event]()
+    whole = archive.retrier.limiter.ceiling
+    async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=events.append) as (made, _):
+        fetching = asyncio.ensure_future(made.fetch(ended()))
+        await until(lambda: archive.retrier.limiter.ceiling < whole if is_near else len(events) >= 3)
+        fetching.cancel()
+        with suppress(asyncio.CancelledError):
+            await fetching
+    assert archive.retrier.limiter.ceiling == (whole // 2 if is_near else whole)

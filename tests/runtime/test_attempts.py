@@ -689,3 +689,14 @@ def test_expected_requests_need_no_more_connections_than_the_limit_can_soon_allo
     retrying.limiter.ceiling = 64
     retrying.expected = expected
     assert retrying.connections == connections
+
+
+def test_an_archive_that_answers_soon_is_near() -> None:
+    async def main() -> None:
+        retrying, found = retrier(), []
+        for seconds in (0.03, 0.01, 1.0):
+            retrying.began(seconds, 10)
+            found.append(retrying.is_near)
+        assert found == [False, True, True]
+
+    run(main())
