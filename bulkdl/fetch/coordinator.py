@@ -34,7 +34,7 @@ from bulkdl.runtime.tasks import Stage, Tasks, first_set, read_ahead, running_al
 from bulkdl.store.run_progress import forget_progress, save_progress
 from bulkdl.store.space import check_room, measure
 
-_PAGE: Final = 16  # Series read from the journal at once, while those of the page before are given out
+_PAGE: Final = 32  # Series read from the journal at once, while those of the page before are given out
 _INSTANCES: Final = 500  # of one Series given to a worker at once
 _INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a bundle
 _GROUP: Final = 500  # outcomes for which a transaction does not wait
