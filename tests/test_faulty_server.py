@@ -54,3 +54,22 @@ async def test_a_reset_discards_nothing_that_was_sent_before(tls: ssl.SSLContext
     async with FaultyServer(lambda _: cut(bytes(1000), after=200, reset=True), tls=tls) as server:
         for _ in range(3):
             assert await asyncio.to_thread(received, _port_of(server)) == bytes(200)
+
+
+@plain_and_tls
+async def test_a_connection_that_the_client_closed_may_be_reset(tls: ssl.SSLContext | None) -> None:
+    trusting, is_closed = _trusting(tls), asyncio.Event()
+
+    async def act(exchange: Exchange) -> None:
+        await is_closed.wait()
+        exchange.drop(reset=True)
+
+    async with FaultyServer(lambda _: act, tls=tls) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", _port_of(server), ssl=trusting)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await until(lambda: server.at_once == 1)
+        writer.transport.abort()
+        for _ in range(5):  # until the server has seen it
+            await asyncio.sleep(0)
+        is_closed.set()
+        await until(lambda: server.at_once == 0)

@@ -147,9 +147,10 @@ class Exchange:
         self.is_over = True
         if reset:
             # With a linger time of 0, closing a socket sends RST.
-            raw: socket.socket = self._writer.get_extra_info("socket")
-            with suppress(OSError):  # the client may have closed it, or have been killed
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raw: socket.socket | None = self._writer.get_extra_info("socket")  # None over TLS that the client closed
+            if raw is not None:
+                with suppress(OSError):  # the client may have closed it, or have been killed
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
         else:
             self._writer.close()
@@ -364,7 +365,8 @@ class FaultyServer:
         self.connections += 1
         is_flushed = False
         try:
-            with suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
+            # The last one: what the client sends is not TLS.
+            with suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
                 await self._serve(reader, writer, self.connections)
                 is_flushed = self._tls is not None  # `drain` does not wait for what is encrypted, `close` does
         except Exception as mistake:  # noqa: BLE001 - an error of the test, raised at its end
