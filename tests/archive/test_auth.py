@@ -524,6 +524,26 @@ async def test_a_refusal_says_what_to_do_about_the_key(key: str | None, advice: 
     assert str(caught.value) == f"the archive answered 401 Unauthorized{advice}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "credentials", "advice"),
+    [
+        ("nbia-v2", Credentials(), "; if this is restricted, log in with --username"),
+        ("nbia-v2", ME, ""),
+        ("nbia-v1", Credentials(), ""),
+    ],
+    ids=["a guest", "a user", "without logins"],
+)
+async def test_a_refusal_says_what_to_do_about_the_login(kind: str, credentials: Credentials, advice: str) -> None:
+    keycloak = Keycloak(Clock())
+    async with (
+        FaultyServer(serving(keycloak, BY_STATUS, rows=BY_STATUS)) as server,
+        asking(server, kind, credentials, clock=keycloak.clock) as client,
+    ):
+        with pytest.raises(AccessDenied) as caught:
+            await listed(client)
+    assert str(caught.value) == f"the archive answered 401 Unauthorized{advice}"
+
+
 # --- forms ------------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from bulkdl.archive.base import Archive
 from bulkdl.archive.http import HttpClient, redirected
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpTransport
-from bulkdl.archive.request import Request
+from bulkdl.archive.request import Request, ServiceRules
 from bulkdl.errors import (
     AccessDenied,
     ArchiveUnreachable,
@@ -639,6 +639,14 @@ async def test_files_are_requested_without_encoding() -> None:
         assert server.requests[0].headers["user-agent"].startswith("bulkdl/")
 
 
+async def test_an_address_is_requested_as_it_is_written() -> None:
+    """A signature of it would not be valid for another way to write the same."""
+    target = "/a%2Fb%20c/d%7Ee?X-Signature=a%2Bb%2F%3D&x=%7E"
+    async with FaultyServer(lambda _: answer(b"x")) as server, sending("http://127.0.0.1/") as client:
+        await client.read(Request("x", "", address=f"{server.url.rstrip('/')}{target}", rules=AS_OURS))
+        assert server.requests[0].target == target
+
+
 async def test_a_base_address_with_a_path_is_kept() -> None:
     async with FaultyServer(lambda _: json("[]")) as server:
         async with opened(f"{server.url}nbia-api/services/") as client:
@@ -653,6 +661,9 @@ async def test_cookies_are_not_kept() -> None:
             await client.collections()
             await client.collections()
         assert "cookie" not in server.requests[1].headers
+
+
+AS_OURS = ServiceRules(lambda *_: None, lambda *_: True, "If-Match")
 
 
 @asynccontextmanager

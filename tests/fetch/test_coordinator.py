@@ -21,7 +21,7 @@ from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import Access
 from bulkdl.model.events import Event, Progress, RunContext, Sink
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import Outcome
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import Stage
@@ -37,11 +37,13 @@ class SlowRecording:
 
     def __init__(self, journal_thread: JournalThread, *, failures: int = 0) -> None:
         self.began, self.may_end = asyncio.Event(), asyncio.Event()
+        self.recordings = 0
         self._journal_thread = journal_thread
         self._failures = failures
 
     async def __call__(self, method: Any, *arguments: Any, **named: Any) -> Any:
         if method is Journal.record_outcomes:
+            self.recordings += 1
             self.began.set()
             await self.may_end.wait()
             if self._failures:
@@ -71,11 +73,12 @@ async def coordinator(
     archive: MemoryArchive | None = None,
     owed: Sequence[int] = (1,),
     held: int = 0,
+    begun: int = 0,
     sink: Sink = lambda _: None,
 ) -> AsyncIterator[tuple[Coordinator, SlowRecording]]:
     """A coordinator of a run that owes so many instances of each Series, by default one that its archive does not have.
 
-    Of another Series, so many are `held`.
+    Of another Series, so many are `held`; of the first one, `begun`.
     """
     archive = archive or MemoryArchive({})
     settings = WorkerSettings(
@@ -90,7 +93,8 @@ async def coordinator(
         for number, instances in enumerate(owed, start=1):
             record_listed(journal, run, number, range(instances))
         record_listed(journal, run, 0, range(held))
-        journal.record_outcomes(run, [outcome(0, number) for number in range(held)])
+        there = [*(outcome(0, number) for number in range(held)), *(outcome(1, number) for number in range(begun))]
+        journal.record_outcomes(run, there)
     async with open_journal_thread(files.journal_path) as journal_thread:
         recording: Any = SlowRecording(journal_thread, failures=failures)
         yield Coordinator(recording, run, settings, archive, RunContext(sink=sink)), recording
@@ -125,7 +129,7 @@ async def test_outcomes_are_counted_if_the_run_is_cancelled_while_they_are_recor
         recording.may_end.set()
         with pytest.raises(asyncio.CancelledError):
             await fetching
-        assert made.outcomes.total() == 1
+        assert (made.outcomes.total(), recording.recordings) == (1, 1)
 
 
 async def test_a_run_ends_with_its_last_outcome(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +202,44 @@ async def test_what_was_delivered_is_recorded_if_the_run_ends_early(
             with pytest.raises(asyncio.CancelledError):
                 await fetching
         assert made.outcomes.total() == 3
+
+
+@pytest.mark.parametrize(("failing", "is_awaited"), [(3, True), (500, False)], ids=["awaited", "many"])
+async def test_some_outcomes_are_recorded_without_a_wait(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, failing: int, *, is_awaited: bool
+) -> None:
+    archive, recorded = StallingArchive(), list[InstanceOutcome]()
+
+    async def note(outcomes: Sequence[InstanceOutcome]) -> None:
+        recorded.extend(outcomes)
+
+    async with coordinator(files, archive=archive, owed=(failing, 1)) as (made, recording):
+        recording.may_end.set()
+        made.recorded = note if is_awaited else None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)  # no timer ever ends
+            fetching = asyncio.ensure_future(made.fetch(ended()))
+            await archive.stalls.wait()
+            for _ in range(10_000):
+                await asyncio.sleep(0)
+                if made.outcomes.total() == failing:
+                    break
+            assert (made.outcomes.total(), len(recorded)) == (failing, failing if is_awaited else 0)
+            fetching.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await fetching
+
+
+async def test_a_limit_leaves_out_whole_series_and_completes_others(files: MirrorFiles) -> None:
+    archive = MemoryArchive({})
+    async with coordinator(files, archive=archive, owed=(2, 2), begun=1) as (made, recording):
+        recording.may_end.set()
+        made.limit_bytes = 1000  # which the first instance has
+        await made.fetch(ended())
+        assert archive.asked == {sop_uid(1, 1): 1}
+        assert made.left_out == [uid_of_series(2)]
 
 
 async def test_the_last_progress_counts_everything(files: MirrorFiles) -> None:
