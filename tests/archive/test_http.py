@@ -195,7 +195,7 @@ async def test_the_text_of_an_error_is_awaited_for_a_moment(monkeypatch: pytest.
         clock.jump(2)
         await asyncio.Event().wait()
 
-    assert type(await failure(act)) is ServerFailed
+    assert type(await failure(act, access=Access(silence_seconds=3600))) is ServerFailed
 
 
 async def test_a_text_of_an_error_that_never_ends_is_not_read_on() -> None:

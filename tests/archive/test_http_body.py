@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import random
 import zlib
@@ -44,7 +45,12 @@ def test_whatever_was_encoded_comes_back(encode: Callable[[bytes], bytes], conte
 
 
 def test_several_in_a_row_are_one() -> None:
-    assert inflated(gzip.compress(b"a") + gzip.compress(b"b"), 7) == b"ab"
+    for piece_bytes in (7, 8, 100):
+        assert inflated(gzip.compress(b"a") + gzip.compress(b"b"), piece_bytes) == b"ab"
+
+
+def test_nothing_needs_no_encoding() -> None:
+    assert inflated(b"", 1) == b""
 
 
 def test_what_inflates_comes_in_pieces() -> None:
@@ -180,6 +186,17 @@ async def test_a_body_that_is_read_as_a_whole_has_a_greatest_length(length: int 
     assert await body().read(100) == bytes(100)
     with pytest.raises(UnexpectedAnswer, match="larger than 99 bytes"):
         await body().read(99)
+
+
+async def test_a_body_that_was_read_is_not_watched_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, failures = JumpingClock(monkeypatch), list[Mapping[str, object]]()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    assert await HttpBody(MadeUpResponse([(0, b"x")], length=1), Access()).read(1) == b"x"
+    clock.jump(Access().silence_seconds)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert failures == []
 
 
 def somewhat_compressible(size_bytes: int) -> bytes:

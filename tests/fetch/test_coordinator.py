@@ -12,7 +12,7 @@ import pytest
 
 from bulkdl.archive.base import Rest
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import AccessDenied, ArchiveRefused, DiskFull
+from bulkdl.errors import AccessDenied, ArchiveRefused, DiskFull, Interrupted
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import WorkerSettings
@@ -36,7 +36,7 @@ class SlowRecording:
     """A journal that records outcomes when it is allowed to, and fails `failures` times first."""
 
     def __init__(self, journal_thread: JournalThread, *, failures: int = 0) -> None:
-        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+        self.began, self.may_end, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.recordings = 0
         self._journal_thread = journal_thread
         self._failures = failures
@@ -49,7 +49,10 @@ class SlowRecording:
             if self._failures:
                 self._failures -= 1
                 raise DiskFull("no space for the journal")
-        return await self._journal_thread(method, *arguments, **named)
+        result = await self._journal_thread(method, *arguments, **named)
+        if method is Journal.record_outcomes:
+            self.ended.set()
+        return result
 
 
 def refusing(owed: Sequence[int]) -> MemoryArchive:
@@ -75,6 +78,7 @@ async def coordinator(
     held: int = 0,
     begun: int = 0,
     sink: Sink = lambda _: None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[tuple[Coordinator, SlowRecording]]:
     """A coordinator of a run that owes so many instances of each Series, by default one that its archive does not have.
 
@@ -97,7 +101,10 @@ async def coordinator(
         journal.record_outcomes(run, there)
     async with open_journal_thread(files.journal_path) as journal_thread:
         recording: Any = SlowRecording(journal_thread, failures=failures)
-        yield Coordinator(recording, run, settings, archive, RunContext(sink=sink)), recording
+        yield (
+            Coordinator(recording, run, settings, archive, RunContext(sink=sink, stop=stop or asyncio.Event())),
+            recording,
+        )
 
 
 def ended() -> Stage:
@@ -204,7 +211,29 @@ async def test_what_was_delivered_is_recorded_if_the_run_ends_early(
         assert made.outcomes.total() == 3
 
 
-@pytest.mark.parametrize(("failing", "is_awaited"), [(3, True), (500, False)], ids=["awaited", "many"])
+async def test_a_stopped_run_awaits_requests_in_flight_for_a_moment(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, stop = StallingArchive(), asyncio.Event()
+    async with coordinator(files, archive=archive, owed=(3, 1), stop=stop) as (made, recording):
+        recording.may_end.set()
+        loop, passed = asyncio.get_running_loop(), 0.0
+        began = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: began + passed)
+            fetching = asyncio.ensure_future(made.fetch(ended()))
+            await archive.stalls.wait()
+            stop.set()
+            for _ in range(100):
+                await asyncio.to_thread(bool)
+            assert not fetching.done()
+            passed = 2.0
+            with pytest.raises(Interrupted, match="stopped while requests were in flight"):
+                await fetching
+        assert made.outcomes.total() == 3
+
+
+@pytest.mark.parametrize(("failing", "is_awaited"), [(1, True), (500, False)], ids=["awaited", "many"])
 async def test_some_outcomes_are_recorded_without_a_wait(
     files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, failing: int, *, is_awaited: bool
 ) -> None:
@@ -221,11 +250,9 @@ async def test_some_outcomes_are_recorded_without_a_wait(
         with monkeypatch.context() as patch:
             patch.setattr(loop, "time", lambda: now)  # no timer ever ends
             fetching = asyncio.ensure_future(made.fetch(ended()))
-            await archive.stalls.wait()
-            for _ in range(10_000):
+            await recording.ended.wait()
+            for _ in range(20):
                 await asyncio.sleep(0)
-                if made.outcomes.total() == failing:
-                    break
             assert (made.outcomes.total(), len(recorded)) == (failing, failing if is_awaited else 0)
             fetching.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -263,12 +290,15 @@ async def test_an_archive_that_refuses_every_instance_ends_the_run(
 ) -> None:
     async with coordinator(files, archive=refusing(owed), owed=owed, held=held) as (made, recording):
         recording.may_end.set()
+        completed: list[SeriesUid] = []
+        made.completed = completed.append
         if is_refused:
             with pytest.raises(ArchiveRefused, match="every instance is refused"):
                 await made.fetch(ended())
         else:
             await made.fetch(ended())
             assert made.outcomes == {Outcome.FAILED: sum(owed)}
+        assert completed == []
 
 
 class BusyArchive(MemoryArchive):
