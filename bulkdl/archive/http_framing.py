@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -27,8 +26,7 @@ _SUCCESS: Final = 200
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHeader:
+class ResponseHeader(NamedTuple):
     """The header of a response. `length` is None where the body is chunked, or ends with the connection.
 
     `content_type` is that of `http_transport.HttpResponse`.

@@ -6,10 +6,10 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial as partial_function
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from bulkdl.dicom.header import read_header
 from bulkdl.dicom.validation import ValidationResult, validate
@@ -43,8 +43,7 @@ from bulkdl.store.writing import GroupWriter
 INLINE_BYTES: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A complete body: its bytes, or the file that has them, synced.
 
     `partial` is the name of its partial file, which bytes are still to be written to. `digests` are known of a body
@@ -59,8 +58,7 @@ class Received:
     with_md5: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """A body that may be committed. `content` is None where the partial file has it, synced.
 
     `found` is None for an invalid body that is accepted; `sop_uid` is that of its header or its target.
@@ -75,7 +73,7 @@ class Checked:
 
     def staged(self) -> Self:
         """The same without its content, which the partial file has: the instances of a bundle may have a GiB."""
-        return self if self.content is None else replace(self, content=None)
+        return self if self.content is None else self._replace(content=None)
 
 
 @dataclass(slots=True)
@@ -262,7 +260,7 @@ class Committer:
         if checked.content is None:
             return checked
         self._files.partials.write(checked.partial, checked.content)
-        return replace(checked, content=None)
+        return checked._replace(content=None)
 
     def _check(
         self, received: Received, target: Target | None, seen: Seen, found: ValidationResult | InstanceError

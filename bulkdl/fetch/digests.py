@@ -6,15 +6,13 @@ The MD5 takes three times as long as the SHA-256, so it is computed only where s
 import errno
 import hashlib
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _READ_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Digests:
+class Digests(NamedTuple):
     """Size and checksums of a file; `md5` has 16 bytes, or is None where it was not computed, `sha256` 32."""
 
     size_bytes: int

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from bulkdl.archive.base import Archive
@@ -67,7 +66,7 @@ class _UnpackingPackage:
         try:
             received = await entry.complete()
             if isinstance(received.source, bytes):
-                received = replace(received, digests=await self._threads(digests_of, received.source))
+                received = received._replace(digests=await self._threads(digests_of, received.source))
             checked = await self._check(received, self._wanted[position])
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from bulkdl.dicom.header import read_header
 from bulkdl.errors import BundleError, InstanceError, RequestFailed
@@ -41,8 +40,7 @@ class FileNames:
         self._taken.discard(fold(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where an entry belongs: the folder of its Series, relative to the mirror, and its file name.
 
     `sop_uid` is None while the SOP Instance UID is not known, and `name` until the file is there, if it is made of
@@ -79,10 +77,10 @@ class Target:
     def placed(self, sop_uid: SopInstanceUid, numbers: InstanceNumbers | None = None) -> Self:
         """This target with the UID that the header of its file has and a free file name, which it claims."""
         if self.name is not None:
-            return self if self.sop_uid is not None else replace(self, sop_uid=sop_uid)
+            return self if self.sop_uid is not None else self._replace(sop_uid=sop_uid)
         uid = self.sop_uid if self.sop_uid is not None else sop_uid
         name = self._free_name(uid, numbers or InstanceNumbers(sop_uid, self.entry.key))
-        return replace(self, sop_uid=uid, name=name)
+        return self._replace(sop_uid=uid, name=name)
 
     def _free_name(self, sop_uid: SopInstanceUid, numbers: InstanceNumbers) -> str:
         if self.naming is not None:

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -341,7 +341,7 @@ class Worker:
                 waiting = by_md5.get((await self._threads(digests_of_file, path)).md5 or b"")
                 owner = waiting.pop() if waiting else None
             if owner is not None:
-                bound[owner.entry.key] = replace(owner, sop_uid=sop_uid, name=name)
+                bound[owner.entry.key] = owner._replace(sop_uid=sop_uid, name=name)
             else:
                 targets[0].names.release(name)
         return bound

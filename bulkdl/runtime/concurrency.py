@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # Each request has a fixed cost: goodput counts this many bytes in addition to each body. So the number of small
 # instances counts, and the bytes of large ones.
@@ -56,8 +55,7 @@ _BACK_OFF: Final = 0.7
 _IN_USE: Final = 0.75  # of the limit: a window with fewer requests in flight does not measure it
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One finished request.
 
     `refused`: the archive is overloaded (503); `throttled`: too many requests a second (429); `failed`: it broke off.

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,12 +190,12 @@ async def test_the_listed_size_and_md5_are_compared(make: Make, listing: str) ->
 
 
 async def test_without_an_md5_to_compare_none_is_computed(make: Make) -> None:
-    body = replace(received(ONE.content), with_md5=False)
+    body = received(ONE.content)._replace(with_md5=False)
     assert (await make().take(body, target(), Seen())).md5 is None
 
 
 async def test_a_listed_md5_is_compared_with_any_body(make: Make) -> None:
-    body = replace(received(ONE.content), with_md5=False)
+    body = received(ONE.content)._replace(with_md5=False)
     assert (await make().take(body, target(md5=md5_of(ONE.content)), Seen())).md5 == md5_of(ONE.content)
     with pytest.raises(ChecksumMismatch):
         await make().take(body, target(md5=b"0" * 16), Seen())
@@ -205,7 +204,7 @@ async def test_a_listed_md5_is_compared_with_any_body(make: Make) -> None:
 async def test_an_invalid_body_has_an_md5_that_the_archive_can_be_asked_for(make: Make) -> None:
     seen = Seen()
     with pytest.raises(InvalidInstance):
-        await make().take(replace(received(CUT), with_md5=False), target(), seen)
+        await make().take(received(CUT)._replace(with_md5=False), target(), seen)
     assert seen.digests is not None
     assert seen.digests.md5 == md5_of(CUT)
 
@@ -253,7 +252,7 @@ async def test_an_accepted_file_without_a_header_has_the_usual_name(make: Make, 
     """Where the layout makes the name of a number that is in the header."""
     series = Series(series_uid=SeriesUid(ONE.series_uid), collection="C", patient_id="P")
     naming = FileNaming("{Collection}/{InstanceNumber}-{SOPInstanceUID}.dcm", series)
-    named = replace(target(), name=None, naming=naming)
+    named = target()._replace(name=None, naming=naming)
     committer, seen, content = make(accept_unsound=True), Seen(), b"x" * 500
     with pytest.raises(InvalidInstance):
         await committer.take(received(content), named, seen)
@@ -328,7 +327,7 @@ async def test_another_object_than_the_listed_series_has_is_final_if_its_bytes_a
     make: Make, bytes_are: str
 ) -> None:
     digest = hashlib.md5(ONE.content, usedforsecurity=False).digest() if bytes_are == "listed" else None
-    foreign = replace(target(listing="key"), entry=Entry("key", md5=digest), study_uid="1.2.3")
+    foreign = target(listing="key")._replace(entry=Entry("key", md5=digest), study_uid="1.2.3")
     kind = WrongAtSource if bytes_are == "listed" else WrongObject
     with pytest.raises(WrongObject, match="Study Instance UID") as caught:
         await make().take(received(ONE.content), foreign, Seen())

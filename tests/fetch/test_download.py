@@ -211,7 +211,7 @@ async def test_a_resumed_body_is_compared_with_the_md5_of_the_archive(
     broken_once(archive, CHECKPOINT_BYTES)
     wanted = target_of_large()
     outcome = await downloader(archive).download(
-        replace(wanted, entry=replace(wanted.entry, md5=md5)) if is_listed else wanted
+        wanted._replace(entry=replace(wanted.entry, md5=md5)) if is_listed else wanted
     )
     digest = hashlib.sha256(LARGE.content).digest()
     assert (outcome.outcome, outcome.attempts, outcome.sha256) == (Outcome.FETCHED, 3, digest)
