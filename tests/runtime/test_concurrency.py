@@ -67,6 +67,31 @@ def test_lists_that_begin_together_leave_room_for_bodies() -> None:
     assert limiter.limit == 24
 
 
+@pytest.mark.parametrize(
+    ("seconds", "ceiling", "limit"),
+    [([0.2], 100, 4), ([0.2, 0.1], 100, 8), ([0.1, 0.2], 100, 8), ([0.2], 8, 8)],
+    ids=["very long", "a slow answer first", "long", "a fixed number"],
+)
+def test_a_very_long_line_begins_with_few_requests(seconds: list[float], ceiling: int, limit: int) -> None:
+    limiter = Limiter(ceiling=ceiling)
+    for number, each in enumerate(seconds):
+        limiter.begin(each, 300, in_flight=1, now=1.0 + number)
+    assert limiter.limit == limit
+
+
+@pytest.mark.parametrize(("size_bytes", "rounds"), [(500_000, 2), (5_000_000, 1)], ids=["narrow", "wide"])
+def test_a_very_long_and_narrow_line_is_given_time(size_bytes: int, rounds: int) -> None:
+    limiter = Limiter(ceiling=100)
+    limiter.begin(0.2, 300, in_flight=1, now=1.0)
+    limiter.record(Sample(0.2, 300), in_flight=0, now=1.2)
+    limits = []
+    for number in range(1, 4):
+        for _ in range(4):
+            limiter.record(Sample(1.0, size_bytes), in_flight=3, now=1.2 + 1.5 * number)
+        limits.append(limiter.limit)
+    assert limits.index(8) == rounds - 1
+
+
 def test_half_of_the_answers_show_nothing_of_the_others() -> None:
     """An archive that serves four requests at a time begins four of eight answers promptly."""
     limiter = Limiter(ceiling=256)
@@ -78,11 +103,11 @@ def test_half_of_the_answers_show_nothing_of_the_others() -> None:
 @pytest.mark.parametrize(
     ("seconds", "size_bytes"),
     [
-        ([0.2 + number * 0.012 for number in range(8)], 500_000),
+        ([0.1 + number * 0.006 for number in range(8)], 500_000),
         ([0.002] * 8, 500_000),
-        ([0.2 + number * 0.006 for number in range(8)], 7_500),
-        ([0.2] * 8, 1_000),
-        ([0.2] * 3, 500_000),
+        ([0.1 + number * 0.003 for number in range(8)], 7_500),
+        ([0.1] * 8, 1_000),
+        ([0.1] * 3, 500_000),
     ],
     ids=["a narrow line", "a short line", "lists over a narrow line", "short answers", "a few"],
 )
@@ -127,12 +152,12 @@ def test_a_request_from_before_a_step_shows_nothing() -> None:
     assert limiter.limit == 32
 
 
-LATE = [0.2 + number * 0.012 for number in range(8)]
+LATE = [0.1 + number * 0.006 for number in range(8)]
 
 
 @pytest.mark.parametrize(
     ("begun", "seconds", "limit"),
-    [(LATE, 3.8, 8), ([0.2] * 8, 3.8, 32), (LATE, 1.0, 16)],
+    [(LATE, 3.8, 8), ([0.1] * 8, 3.8, 32), (LATE, 1.0, 16)],
     ids=["a full and narrow line", "a slow archive", "a quick line"],
 )
 def test_a_full_and_narrow_line_is_given_time(begun: list[float], seconds: float, limit: int) -> None:
