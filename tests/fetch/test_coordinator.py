@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -12,14 +13,14 @@ import pytest
 
 from bulkdl.archive.base import Rest
 from bulkdl.archive.profiles import Profile
-from bulkdl.errors import AccessDenied, ArchiveRefused, DiskFull, Interrupted
+from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, DiskFull, Interrupted
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import WorkerSettings
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import Access
-from bulkdl.model.events import Event, Progress, RunContext, Sink
+from bulkdl.model.events import Event, Noted, Progress, RunContext, Sink
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry
@@ -331,3 +332,46 @@ async def test_lists_of_a_near_archive_that_keep_the_core_busy_are_work_for_two(
         with suppress(asyncio.CancelledError):
             await fetching
     assert archive.retrier.limiter.ceiling == (whole // 2 if is_near else whole)
+
+
+async def test_a_process_that_gets_no_work_ends_with_the_run(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    events = list[Event]()
+    archive = SlowArchive(lambda: len(events) >= 3)  # a process starts with the first
+    async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=events.append) as (made, recording):
+        recording.may_end.set()
+        async with asyncio.timeout(30):
+            await made.fetch(ended())
+        assert made.outcomes == {Outcome.FAILED: 1000}
+
+
+async def test_a_process_that_cannot_start_is_missed_where_it_was_asked_for(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    async with coordinator(files, workers=2) as (made, recording):
+        recording.may_end.set()
+        with pytest.raises(ConfigurationError, match="--workers 1"):
+            await made.fetch(ended())
+
+
+async def test_one_process_does_the_work_of_one_that_cannot_start(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(sys, "executable", "")
+    notes = list[str]()
+
+    def note(event: Event) -> None:
+        if isinstance(event, Noted):
+            notes.append(event.message)
+
+    archive = SlowArchive(lambda: bool(notes))
+    async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=note) as (made, recording):
+        recording.may_end.set()
+        await made.fetch(ended())
+        assert made.outcomes == {Outcome.FAILED: 1000}
+    assert len(notes) == 1
+    assert "one process does all the work" in notes[0]
