@@ -36,7 +36,7 @@ from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
-from bulkdl.runtime.load import CpuLoad
+from bulkdl.runtime.load import CpuLoad, WorkPerLoopCycle
 from bulkdl.runtime.rates import ByteRate
 from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
@@ -45,7 +45,6 @@ Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 
 DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
-_JOBS_PER_CYCLE: Final = 8  # of the event loop, which then sees whether answers come faster than they are processed
 _SINGLES_AFTER_A_BUNDLE: Final = 8
 _LARGE_OF_BUSY: Final = 2  # large instances at once: each takes a core, and a busy worker leaves others to idle ones
 _POLL_SECONDS: Final = 0.1
@@ -168,6 +167,7 @@ class Worker:
         self._workers = settings.share.workers
         self._large_under_way = 0
         self._load = load or CpuLoad()
+        self._loop_cycle = WorkPerLoopCycle()  # begins no more in a cycle than one can process
         self._under_way = 0
         self._bundles_under_way = BundlesUnderWay()
         self._room_changed = asyncio.Event()
@@ -233,11 +233,11 @@ class Worker:
             async for work in items:
                 is_begun.set()
                 targets = await self._adopt(targets_of(work), deliver)
-                for number, job in enumerate(self._jobs_of(work, targets, deliver), 1):
+                size_bytes = work.entries[0].size_bytes or work.size_bytes or 0
+                for job in self._jobs_of(work, targets, deliver):
                     self._under_way += 1
                     yield job
-                    if number % _JOBS_PER_CYCLE == 0:
-                        await asyncio.sleep(0)
+                    await self._loop_cycle.passed(size_bytes)
                     await self._wait_for_room()
 
         for source in self._sources.values():
