@@ -32,8 +32,8 @@ def in_last_items(
             begin = until
 
 
-def _size_bytes(work: SeriesWork) -> int:
-    return sum(entry.size_bytes or work.size_bytes or 0 for entry in work.entries)
+def _size_bytes(work: SeriesWork) -> float:
+    return work.mean_bytes * len(work.entries)
 
 
 def _part(work: SeriesWork, begin: int, end: int) -> SeriesWork:

@@ -84,7 +84,7 @@ class TransportChooser:
 
     def _size_of_one(self, work: SeriesWork) -> float:
         """The bytes of an instance of this Series, as far as that is known; 0 otherwise."""
-        return (work.size_bytes or 0) / len(work.entries) or self._usual_bytes
+        return work.mean_bytes or self._usual_bytes
 
     def _usual_for(self, size_bytes: float) -> Transport:
         if self._knows_both:

@@ -233,7 +233,7 @@ class Worker:
             async for work in items:
                 is_begun.set()
                 targets = await self._adopt(targets_of(work), deliver)
-                size_bytes = work.entries[0].size_bytes or work.size_bytes or 0
+                size_bytes = int(work.mean_bytes)
                 for job in self._jobs_of(work, targets, deliver):
                     self._under_way += 1
                     yield job

@@ -91,6 +91,13 @@ class SeriesWork:
     taken: frozenset[str] = frozenset()
     naming: FileNaming | None = None
 
+    @property
+    def mean_bytes(self) -> float:
+        """What one of the instances has on average, by the list or else by the whole Series; 0 if that is not known."""
+        if listed := sum(entry.size_bytes or 0 for entry in self.entries):
+            return listed / len(self.entries)
+        return (self.size_bytes or 0) / (self.image_count or len(self.entries))
+
 
 class InstanceOutcome(NamedTuple):
     """The one outcome of one instance; a tuple, because each one is made, sent to another process and read there.

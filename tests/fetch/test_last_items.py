@@ -49,7 +49,7 @@ def test_a_series_may_have_to_stay_whole(workers: int, *, may_be_split: bool, pa
 def test_the_largest_series_come_first_as_far_as_sizes_are_known() -> None:
     small, large, unknown = work(3, 1), work(2, 2), work(4, 3)
     sized = [
-        replace(small, size_bytes=10),
+        replace(small, size_bytes=1500),  # of the whole Series
         unknown,
         replace(large, entries=tuple(replace(entry, size_bytes=1000) for entry in large.entries)),
         work(4, 4),
