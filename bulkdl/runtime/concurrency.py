@@ -26,9 +26,7 @@ _FIRST_WINDOW_SECONDS: Final = 0.08  # while every doubling has paid: one round 
 _OPENING_BYTES: Final = 20 << 20
 LONG_SECONDS: Final = 0.03
 """A way to the archive is long if a connection, or the first answer, takes so long."""
-# A very long line is narrow as a rule, and its connections warm up for seconds: meanwhile a doubling seems to pay, and
-# only lengthens the queue (measured at 10 Mbit/s and 200 ms: 24 CT slices take 13 to 20 s with 4 at once, 12 to 36 s
-# with 8). So it begins with few, and compares whole rounds.
+# A very long line is narrow as a rule, so it begins with few requests.
 _VERY_LONG_SECONDS: Final = 0.15
 _FEW: Final = 4
 # On a long line a round of requests takes many round trips, because new connections start slowly. The limit need not
@@ -40,6 +38,8 @@ _USUAL: Final = 7 / 8  # of the answers: one may be late by chance
 # it and lose packets (measured at 10 Mbit/s and 200 ms: 16 take a fifth longer than 4 or 8).
 _LATE: Final = 1 / 8
 _NARROW_BYTES_PER_SECOND: Final = 2_000_000
+_NARROW_STEP: Final = 1 / 4
+_MANY_TRIPS: Final = 5
 _NEWEST: Final = 32
 _FEWEST_ANSWERS: Final = 4
 _TIMES_AT_ONCE: Final = 4
@@ -108,9 +108,10 @@ class _Beginnings:
         """How many requests in flight would be answered as soon; 0 if that is not known."""
         if not self._are_known or 2 * self._count**2 <= self._in_flight:  # no more than half of those in flight
             return 0
-        after_first = self._bytes * (self._count - 1) / self._count
+        together = min(self._count, self._in_flight // self._count)  # the others began after these
+        after_first = self._bytes * (together - 1) / self._count
         is_prompt = self._later(_USUAL) * _QUICK_BYTES_PER_SECOND <= after_first
-        return _TIMES_AT_ONCE * self._count if is_prompt else 0
+        return _TIMES_AT_ONCE * together if is_prompt else 0
 
 
 class Limiter:
@@ -136,6 +137,7 @@ class Limiter:
         self._step = 1.0  # of the next trial, as a share of the held limit
         self._upwards = True
         self._is_opening = True  # every step has paid so far
+        self._is_warm = False  # the connections of the present limit have been used
         self._first = self.limit
         self._shortest = math.inf  # of the times after which answers began
         self._mean_bytes = 0.0
@@ -154,6 +156,7 @@ class Limiter:
         self._since = now
         self._units = 0.0
         self._done = 0
+        self._unit_seconds = 0.0
         self._failed = 0
         self._in_flight = 0
 
@@ -219,27 +222,42 @@ class Limiter:
         if not sample.failed:
             size_bytes = min(sample.size_bytes, _LARGE_BYTES)
             self._mean_bytes += (size_bytes - self._mean_bytes) * (_MEAN_WEIGHT if self._mean_bytes else 1.0)
-            self._units += sample.size_bytes + REQUEST_WEIGHT_BYTES
+            units = sample.size_bytes + REQUEST_WEIGHT_BYTES
+            self._units += units
+            self._unit_seconds += units * sample.seconds
         if self._has_seen_enough(now - self._since):
-            is_used = self._in_flight >= self._done * self.limit * _IN_USE
-            goodput = self._units / max(now - self._since, 1e-9)
-            self._open_window(now)
-            if is_used:
-                self._judge(goodput, now)
-            elif self.limit != self._held:
-                self._hold(self._held, goodput=self._held_goodput, now=now)  # the higher limit is not needed
+            self._end_window(now)
+
+    def _end_window(self, now: float) -> None:
+        if self._is_narrow(now - self._since):
+            if not self._is_warm:
+                self._is_warm, self._changed_at = True, now
+                self._open_window(now)
+                return
+            self._step = min(self._step, _NARROW_STEP)
+        is_used = self._in_flight >= self._done * self.limit * _IN_USE
+        goodput = self._units / max(now - self._since, 1e-9)
+        self._open_window(now)
+        if is_used:
+            self._judge(goodput, now)
+        elif self.limit != self._held:
+            self._hold(self._held, goodput=self._held_goodput, now=now)  # the higher limit is not needed
 
     def _has_seen_enough(self, seconds: float) -> bool:
         """Whether the window distinguishes a step of the present size from noise: smaller steps need more requests."""
         if self._is_opening:
-            may_be_full = self._beginnings.are_late or self._is_very_long
-            is_narrow = may_be_full and self._units < _NARROW_BYTES_PER_SECOND * seconds
-            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit * (2 if is_narrow else 1)
+            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit
         step = abs(self.limit - self._held) / self._held or max(self._step, 1 / self._held)
         least_seconds = _COARSE_WINDOW_SECONDS if step >= _COARSE_STEP else _FINE_WINDOW_SECONDS
         if seconds < least_seconds or self._done < 2 * self.limit:
             return False
         return self._done >= 4 / step**2 or seconds >= _LONGEST_WINDOW_SECONDS
+
+    def _is_narrow(self, seconds: float) -> bool:
+        """Whether a long line may be full of the bytes of this window, which are few for its `seconds`."""
+        may_be_full = self._is_opening and (self._beginnings.are_late or self._is_very_long)
+        take_long = self._unit_seconds >= _MANY_TRIPS * self._shortest * self._units
+        return may_be_full and take_long and self._units < _NARROW_BYTES_PER_SECOND * seconds
 
     def _judge(self, goodput: float, now: float) -> None:
         if self.limit == self._held:
@@ -282,6 +300,7 @@ class Limiter:
     def _change(self, limit: int, now: float) -> None:
         self.limit = limit
         self._changed_at = now
+        self._is_warm = False
         self._open_window(now)
 
     def _turn(self) -> None:

@@ -79,17 +79,31 @@ def test_a_very_long_line_begins_with_few_requests(seconds: list[float], ceiling
     assert limiter.limit == limit
 
 
-@pytest.mark.parametrize(("size_bytes", "rounds"), [(500_000, 2), (5_000_000, 1)], ids=["narrow", "wide"])
-def test_a_very_long_and_narrow_line_is_given_time(size_bytes: int, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("size_bytes", "seconds", "limits"),
+    [(500_000, 1.5, [4, 5, 5, 7]), (5_000_000, 1.5, [8]), (5_000, 0.25, [8])],
+    ids=["a narrow line", "a wide line", "a slow archive"],
+)
+def test_a_very_long_and_narrow_line_is_given_time(size_bytes: int, seconds: float, limits: list[int]) -> None:
+    """Its connections warm up in the first round of each limit."""
     limiter = Limiter(ceiling=100)
     limiter.begin(0.2, 300, in_flight=1, now=1.0)
     limiter.record(Sample(0.2, 300), in_flight=0, now=1.2)
-    limits = []
-    for number in range(1, 4):
-        for _ in range(4):
-            limiter.record(Sample(1.0, size_bytes), in_flight=3, now=1.2 + 1.5 * number)
-        limits.append(limiter.limit)
-    assert limits.index(8) == rounds - 1
+    found, now = [], 1.2
+    for _ in limits:
+        now += 2.0
+        for _ in range(limiter.limit):
+            limiter.record(Sample(seconds, size_bytes), in_flight=limiter.limit - 1, now=now)
+        found.append(limiter.limit)
+    assert found == limits
+
+
+def test_answers_that_begin_one_after_the_other_leave_no_room() -> None:
+    """As many as are in flight begin together; the others tell nothing of the line, however many they are."""
+    limiter = Limiter(ceiling=256)
+    for number in range(100):
+        limiter.begin(0.1 + (number % 8) * 0.005, 500_000, in_flight=8, now=1.0 + number)
+        assert limiter.limit == FIRST_LIMIT
 
 
 def test_half_of_the_answers_show_nothing_of_the_others() -> None:
@@ -166,7 +180,7 @@ def test_a_full_and_narrow_line_is_given_time(begun: list[float], seconds: float
     assert limiter.limit == limit
     if limit == FIRST_LIMIT:
         _round(limiter, begun, now=5.0, seconds=seconds)
-        assert limiter.limit == 16
+        assert limiter.limit == 10
 
 
 @pytest.mark.parametrize(("waited", "rises"), [(0.081, True), (0.12, False)], ids=["no queue", "a queue"])
