@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, NamedTuple, Self
+from typing import Any, BinaryIO, Final, NamedTuple, Protocol, Self
 
 from bulkdl.errors import ConfigurationError, MirrorUnwritable
 from bulkdl.runtime.disk import disk_errors
@@ -184,19 +184,39 @@ def _end_group(process: asyncio.subprocess.Process, *, forcibly: bool) -> None:
             os.killpg(process.pid, signal.SIGKILL if forcibly else signal.SIGTERM)
 
 
+class ChildProcess(Protocol):
+    """A child process with pipes to and from it."""
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter | asyncio.WriteTransport | None:
+        """What it reads."""
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """What it writes."""
+
+    def kill(self) -> None:
+        """End it at once. ProcessLookupError: it has ended."""
+
+    async def wait(self) -> int:
+        """Its exit status, once it has ended."""
+
+
 class AnsweringProcess:
     """A process that runs `module`, whose main part is `answer_all`, and answers one question at a time.
 
-    It is killed at the end of the block, even if it is still working. If it died before, `status` is its exit status.
+    It is started at the begin of the block, unless it is a `running` one, and killed at the end, even if it is still
+    working. If it died before, `status` is its exit status.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, running: ChildProcess | None = None) -> None:
         self._module = module
+        self._running = running
         self._has_greeted = False
         self.status: int | None = None
 
     async def __aenter__(self) -> Self:
-        self._process = await start_process(self._module)
+        self._process = self._running or await start_process(self._module)
         assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they were asked for
         self._questions, self._answers = self._process.stdin, self._process.stdout
         return self
@@ -219,7 +239,8 @@ class AnsweringProcess:
         """
         try:
             self._questions.write(packed(question))
-            await self._questions.drain()
+            if isinstance(self._questions, asyncio.StreamWriter):
+                await self._questions.drain()
         except ConnectionError:
             if self._has_greeted:
                 return None

@@ -13,6 +13,11 @@ def main() -> None:
     tune_process()
     disable_numpy()
     load_pydicom()
+    work()
+
+
+def work() -> None:
+    """The same, in a process that is prepared."""
     answer_all(BatchWorker().answer, sys.stdin.buffer, sys.stdout.buffer)
 
 

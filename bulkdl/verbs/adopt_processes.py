@@ -1,27 +1,46 @@
-"""What answers the questions of `adopt` on batches: threads at first, and processes once there is work for them."""
+"""What answers the questions of `adopt` on batches: processes that wait for them, or that start once it is worth it."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
+from bulkdl.dicom.validation import load_pydicom
+from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError, MirrorUnwritable
 from bulkdl.runtime.cores import usable_cores
+from bulkdl.runtime.forked_process import forked, take_forked
 from bulkdl.runtime.processes import AnsweringProcess
 from bulkdl.verbs.adopt_batch import BatchWorker, Examination, Finding, Import
+from bulkdl.verbs.adopt_main import work
 
 _PROGRAM: Final = "bulkdl.verbs.adopt_main"
 _MOST_AT_ONCE: Final = 8
 _WORTH_FILES: Final = 1_000  # before that, threads are done sooner than processes have started
 
 
-class AdoptProcesses:
-    """At most one process for each core, started when `worth_files` were examined; they end with the block.
+@contextmanager
+def prepared_processes() -> Iterator[None]:
+    """Import what `adopt` needs, without numpy, and fork a process for each core, if that is safe.
 
-    A thread answers where a process cannot be started, or has died.
+    They end with the block. For processes of bulkdl only.
+    """
+    disable_numpy()
+    load_pydicom()
+    cores = min(usable_cores(), _MOST_AT_ONCE)
+    with forked(work, cores) if cores > 1 else nullcontext():
+        yield
+
+
+class AdoptProcesses:
+    """At most one process for each core, those of `prepared_processes` or such as start now; they end with the block.
+
+    Threads answer until `worth_files` were examined, if none are prepared, and where a process cannot be started, or
+    has died.
     """
 
     def __init__(self, worth_files: int = _WORTH_FILES) -> None:
@@ -35,6 +54,9 @@ class AdoptProcesses:
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        while (process := await take_forked()) is not None:
+            self._idle.append(await self._running.enter_async_context(AnsweringProcess(_PROGRAM, process)))
+            self._worth_files = 0
         return self
 
     async def __aexit__(

@@ -57,6 +57,23 @@ print(is_there(process.pid), process.returncode)
     assert (done.stdout.splitlines(), done.stderr) == (["ready 8 True", f"False {-signal.SIGKILL}"], "")
 
 
+def test_of_several_each_answers_and_ends_by_itself() -> None:
+    done = run("""
+async def use():
+    one, other = await take_forked(), await take_forked()
+    assert await take_forked() is None
+    for process in (one, other):
+        print(await receive(process.stdout), await ask(process, 4))
+    for process in (other, one):
+        process.stdin.close()
+        print(await process.wait())
+
+with forked(main, 2):
+    asyncio.run(use())
+""")
+    assert (done.stdout.splitlines(), done.stderr) == (["ready 8", "ready 8", "0", "0"], "")
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [("0", 3), ("None", 1), ("...", 0)], ids=["dies", "raises", "its input ends"]
 )

@@ -65,6 +65,36 @@ def test_few_files_start_no_process() -> None:
     assert asyncio.run(ask()) == []
 
 
+PREPARED = """
+import asyncio, os, sys
+from bulkdl.model.settings import ValidationLevel
+from bulkdl.verbs.adopt_batch import Examination, examine
+from bulkdl.verbs.adopt_processes import AdoptProcesses, prepared_processes
+
+async def ask(question):
+    async with AdoptProcesses() as processes:
+        return await asyncio.gather(*(processes.examine(question) for _ in range(8)))
+
+question = Examination(("1.dcm", "2.dcm"), ValidationLevel.STRUCTURE)
+os.sched_getaffinity = lambda _: {0, 1}
+with prepared_processes():
+    folder = os.getcwd()
+    os.chdir("/")
+    found = asyncio.run(ask(question))
+    os.chdir(folder)
+    print(found == [examine(question)] * 8, sys.modules["numpy"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_prepared_processes_answer_from_the_first_file_on(tmp_path: Path) -> None:
+    """They are in the folder of the files, and the process that asks is not."""
+    for number, one in enumerate(instances(series=1, per_series=2), start=1):
+        (tmp_path / f"{number}.dcm").write_bytes(one.content)
+    done = subprocess.run([sys.executable, "-c", PREPARED], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True None\n", "")
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[MadeUp]]:
     folder = tmp_path_factory.mktemp("source")

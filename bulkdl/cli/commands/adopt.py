@@ -10,6 +10,7 @@ from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import command
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.adopt import adopt_async
+from bulkdl.verbs.adopt_processes import prepared_processes
 
 
 @command("bulkdl adopt Downloads/manifest-1234 --to rider --by copy", "bulkdl adopt rider --rebuild")
@@ -27,4 +28,5 @@ def adopt(call: VerbCall, folder: Path) -> int:
         lambda sink, stop: adopt_async(folder, **call.options, archive=choice, sink=sink, stop=stop),
         call.output,
         when_interrupted="interrupted; what was adopted is kept; repeat the command to continue",
+        prepare=prepared_processes,
     )
