@@ -462,6 +462,11 @@ FIND_HELD: Final = f"""
 SELECT {_PATH}, i.size_bytes, i.run_id FROM series AS s CROSS JOIN instance AS i ON i.series_id = s.id
 WHERE s.series_uid = ? AND i.sop_uid = ? AND i.state = {HELD}
 """
+FIND_ALL_HELD: Final = f"""
+SELECT k.key, {_PATH}, i.size_bytes, i.run_id FROM json_each(?) AS k
+CROSS JOIN series AS s ON s.series_uid = json_extract(k.value, '$[0]')
+CROSS JOIN instance AS i ON i.series_id = s.id AND i.sop_uid = json_extract(k.value, '$[1]') AND i.state = {HELD}
+"""
 
 ADD_TRANSFER_SYNTAX: Final = "INSERT OR IGNORE INTO transfer_syntax (uid) VALUES (?)"
 TRANSFER_SYNTAX_ID: Final = "SELECT id FROM transfer_syntax WHERE uid = ?"

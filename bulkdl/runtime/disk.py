@@ -27,6 +27,7 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from ctypes import CDLL
 
 # Paths relative to a mirror.
 BOOKKEEPING: Final = ".bulkdl"
@@ -187,13 +188,19 @@ def _file_system_calls() -> tuple[Callable[..., int], Callable[..., int]] | None
     """The functions fstatfs and syncfs of the C library; None before Linux 5.8, and elsewhere."""
     if sys.platform != "linux":
         return None
-    import ctypes  # noqa: PLC0415 - few processes need it
-
     with suppress(ValueError, OSError, AttributeError):  # another kind of release, or another C library
         release = tuple(int(number) for number in os.uname().release.split(".")[:2])
-        library = ctypes.CDLL(None, use_errno=True)
+        library = _c_library()
         return (library.fstatfs, library.syncfs) if release >= _REPORTS_ERRORS else None
     return None
+
+
+@cache
+def _c_library() -> CDLL:
+    """The C library, opened once: each time makes classes, which stay until the next search for garbage."""
+    import ctypes  # noqa: PLC0415 - few processes need it
+
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def sync_folder(path: Path) -> None:

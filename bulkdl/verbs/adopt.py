@@ -275,7 +275,7 @@ class _Adopting:
             identified = await self._examine(items, zips, level=None)
             headers = [(item, header) for item, header in identified if isinstance(header, Header)]
             keys = [InstanceKey(header.series_uid, header.sop_uid) for _, header in headers]
-            held = await self.mirror.journal(_held, keys)
+            held = await self.mirror.journal(Journal.find_all_held, keys)
             fresh = [pair for pair, key in zip(headers, keys, strict=True) if not self._is_held(pair[0], held.get(key))]
             if by_decoders:
                 return await self._decode(fresh)
@@ -524,9 +524,4 @@ def _look_up(
 ) -> tuple[dict[InstanceKey, HeldPlace], list[tuple[Series, str]], dict[SeriesUid, SeriesPlaces]]:
     """Which instances are held, and the folders and places of Series. Runs on the journal's thread."""
     folders = common.place_series(journal, series, layout)
-    return _held(journal, keys), folders, places_of(journal, folders, layout)
-
-
-def _held(journal: Journal, keys: list[InstanceKey]) -> dict[InstanceKey, HeldPlace]:
-    """Those that the journal calls held, and where. Runs on the journal's thread."""
-    return {key: place for key in keys if (place := journal.find_held(key)) is not None}
+    return journal.find_all_held(keys), folders, places_of(journal, folders, layout)

@@ -303,7 +303,20 @@ def test_keeps_the_facts_of_a_held_file(journal: Journal) -> None:
     )
     assert (held.size_bytes, held.md5, held.sha256) == (1000, bytes(16), bytes(32))
     assert (held.mtime_ns, held.transfer_syntax_uid) == (1_700_000_000_000_000_000, "1.2.840.10008.1.2.1")
-    assert journal.find_held(InstanceKey(series_uid(1), sop_uid(1, 0))) is not None
+    place = journal.find_held(InstanceKey(series_uid(1), sop_uid(1, 0)))
+    assert place is not None
+    assert (place.path, place.size_bytes, place.run_id) == (held.path, 1000, run.id)
+
+
+def test_finds_those_of_many_instances_that_are_held(journal: Journal) -> None:
+    run = begin(journal)
+    keys = []
+    for number in (1, 2):
+        record_listed(journal, run, number, range(2))
+        journal.record_outcomes(run, [outcome(number, 1)])
+        keys += [InstanceKey(series_uid(number), sop_uid(number, position)) for position in range(3)]
+    assert journal.find_all_held([*keys, keys[1]]) == {key: journal.find_held(key) for key in (keys[1], keys[4])}
+    assert journal.find_all_held([]) == {}
 
 
 def test_says_why_what_failed_is_not_here(journal: Journal) -> None:
