@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from bulkdl.archive.base import Archive, Body, BundleForm
@@ -60,8 +61,10 @@ class _Unpacking:
         committer: Committer,
         work: SeriesWork,
         wanted: Mapping[str, Target],
+        passed: Callable[[int], Awaitable[None]],
     ) -> None:
         self.ready: dict[str, tuple[Checked, Target]] = {}
+        self.passed = passed
         self._incoming = incoming
         self._committer = committer
         self._series_uid = work.series_uid
@@ -85,6 +88,7 @@ class _Unpacking:
                     self.arrival.add(len(event.data))
                 case EntryEnded() if self._entry is not None:
                     entry, self._entry = self._entry, None
+                    await self.passed(0)  # a quarter of a megabyte may have thirty small instances
                     await self._finish(entry)
                     self.arrival.ends_other()
         while self._writing:
@@ -147,6 +151,7 @@ class BundleDownloader:
         self._committer = committer
         self._threads = threads
         self._loop_cycle = WorkPerLoopCycle()
+        self._begun = count()
         self.arrivals: set[Arrival] = set()
 
     def can_download(self, work: SeriesWork) -> bool:
@@ -167,10 +172,12 @@ class BundleDownloader:
         wanted = {str(target.sop_uid): target for target in targets}
         has_md5 = any(entry.md5 is not None for entry in work.entries)
         incoming = partial(self._incoming, with_md5=self._archive.capabilities.knows_md5s or has_md5)
+        # The bundle that was begun first is unpacked first: one after the other ends, and makes room for another one.
+        passed = partial(self._loop_cycle.passed, rank=next(self._begun))
         done: set[str] = set()
 
         async def once(attempt: int) -> None:
-            unpacking = _Unpacking(incoming, self._committer, work, wanted)
+            unpacking = _Unpacking(incoming, self._committer, work, wanted, passed)
             self.arrivals.add(unpacking.arrival)
             try:
                 await self._unpack(work, unpacking, is_last=attempt >= _MOST_ATTEMPTS)
@@ -203,7 +210,7 @@ class BundleDownloader:
             reader = READERS[form](body)
             async for chunk in body.chunks():
                 async for piece in self._archive.retrier.paced(chunk):
-                    await self._loop_cycle.passed()
+                    await unpacking.passed(len(piece))
                     await unpacking.follow(reader.feed(piece))
         await unpacking.follow(reader.close())
         await unpacking.compare_checksums()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final
 
 if sys.platform == "linux":
@@ -64,7 +65,8 @@ class WorkPerLoopCycle:
 
     def __init__(self) -> None:
         self._given = 0  # to tasks of this cycle
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._waiting: list[tuple[int, int, asyncio.Future[None], int]] = []  # a heap, by rank and arrival
+        self._arrived = count()
         self._waiting_work = 0
 
     @property
@@ -72,13 +74,16 @@ class WorkPerLoopCycle:
         """Whether the bodies that wait are work for some cycles: more of them would leave the cache of the core."""
         return self._waiting_work > _MOST_WAITING * _BYTES_PER_CYCLE
 
-    async def passed(self, size_bytes: int = _BYTES_PER_CYCLE) -> None:
-        """Return in a cycle that has time for a body of `size_bytes`, or in an empty one; tasks pass in order."""
+    async def passed(self, size_bytes: int = _BYTES_PER_CYCLE, *, rank: int = 0) -> None:
+        """Return in a cycle that has time for a body of `size_bytes`, or in an empty one.
+
+        Tasks pass in order; those of a lower `rank` come first, and those of another one in another cycle.
+        """
         loop = asyncio.get_running_loop()
         work = size_bytes + _BYTES_PER_BODY
-        if self._waiting or not self._has_time(work):
+        if (self._waiting and self._waiting[0][0] <= rank) or not self._has_time(work):
             waiter = loop.create_future()
-            self._waiting.append((waiter, work))
+            heappush(self._waiting, (rank, next(self._arrived), waiter, work))
             self._waiting_work += work
             await waiter
             return
@@ -91,11 +96,12 @@ class WorkPerLoopCycle:
 
     def _next_cycle(self, loop: asyncio.AbstractEventLoop) -> None:
         self._given = 0
-        while self._waiting and self._has_time(self._waiting[0][1]):
-            waiter, work = self._waiting.popleft()
+        lowest = self._waiting[0][0] if self._waiting else 0  # which may pass again in the same cycle
+        while self._waiting and self._waiting[0][0] == lowest and self._has_time(self._waiting[0][-1]):
+            _, _, waiter, work = heappop(self._waiting)
             self._waiting_work -= work
             if not waiter.done():  # cancelled
                 waiter.set_result(None)
                 self._given += work
-        if self._given:
+        if self._given or self._waiting:
             loop.call_soon(self._next_cycle, loop)

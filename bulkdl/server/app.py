@@ -23,7 +23,7 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.server.access import AccessRules, Authenticator
 from bulkdl.server.bucket import routes as bucket
 from bulkdl.server.catalogue import Catalogue
-from bulkdl.server.connections import Connections, end_stalled_readers
+from bulkdl.server.connections import HANDSHAKE_SECONDS, Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
 from bulkdl.server.inspection import Inspector
 from bulkdl.server.metrics import METRICS, Metrics
@@ -36,7 +36,6 @@ from bulkdl.server.portal import routes as portal
 from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, bytes_sent, status_page
 from bulkdl.server.services import routes as services
 from bulkdl.server.supply import Supply
-from bulkdl.server.tls import by_tls
 
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 1024
@@ -146,9 +145,11 @@ async def serving(
 async def _listen(
     accept: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
 ) -> asyncio.Server:
-    made = by_tls(tls, accept) if tls is not None else accept
+    handshake_seconds = HANDSHAKE_SECONDS if tls is not None else None
     try:
-        listening = await asyncio.get_running_loop().create_server(made, host, port, backlog=_BACKLOG)
+        listening = await asyncio.get_running_loop().create_server(
+            accept, host, port, backlog=_BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_seconds
+        )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             advice = "choose another with --port, or a free one: --port 0"

@@ -20,10 +20,11 @@ from typing import Final, TypeAlias
 from aiohttp import web
 
 from bulkdl.server.responses import NO_GUESSING
-from bulkdl.server.tls import HANDSHAKE_SECONDS
 
 _WAIT_SECONDS: Final = 30.0
 _STALL_SECONDS: Final = 60
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client may take for the handshake of TLS."""
 _ACCEPTING_SECONDS: Final = HANDSHAKE_SECONDS + 5.0  # at most, until an accepted connection is known to be open
 _RESERVED_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000

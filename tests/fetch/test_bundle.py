@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -66,6 +68,12 @@ async def download(bundles: BundleDownloader, what: SeriesWork) -> tuple[set[str
     return set(await bundles.download(what, targets_of(what), deliver)), outcomes
 
 
+def in_each_cycle(look: Callable[[], bool]) -> None:
+    """Call `look` in each cycle of the event loop, as long as it is true."""
+    if look():
+        asyncio.get_running_loop().call_soon(in_each_cycle, look)
+
+
 def committed(files: MirrorFiles) -> set[str]:
     folder = files.root / "folder"
     return {path.stem for path in folder.iterdir()} if folder.exists() else set()
@@ -120,6 +128,41 @@ async def test_what_arrives_of_a_bundle_is_seen_until_it_is_delivered(bundles: O
     assert seen[-1] == Unfinished(count * size, count)
     assert delivered == [Unfinished(left * size, left) for left in reversed(range(count))]
     assert made.arrivals == set()
+
+
+async def test_other_work_goes_on_between_the_instances_of_a_bundle(bundles: Open) -> None:
+    made_up = list(instances(series=1, per_series=50, rows=8))
+    archive = MemoryArchive({}, bundle=zip_of([(one.sop_uid, one.content) for one in made_up]))
+    downloader, unpacked = bundles(archive), [0.0]
+
+    def look() -> bool:
+        unpacked.append(total(downloader.arrivals).instances)
+        return unpacked[-1] < len(made_up)
+
+    archive.change = lambda _key, _body: in_each_cycle(look)
+    await download(downloader, work(made_up))
+    assert max(round(after - before) for before, after in pairwise(unpacked)) <= 5
+
+
+async def test_the_bundle_that_was_begun_first_is_unpacked_first(bundles: Open) -> None:
+    first, second = (list(instances(series=1, per_series=50, rows=8, seed=seed)) for seed in ("first", "second"))
+    zips = [zip_of([(one.sop_uid, one.content) for one in made_up]) for made_up in (first, second)]
+    works = [replace(work(made_up), series_uid=SeriesUid(made_up[0].series_uid)) for made_up in (first, second)]
+    archive = MemoryArchive({}, bundle=zips[0])
+    downloader, unpacked = bundles(archive), [0]
+
+    def look() -> bool:
+        unpacked[:] = sorted(round(total([arrival]).instances) for arrival in downloader.arrivals)
+        return unpacked[-1] < len(first)
+
+    def change(_key: str, _body: MemoryBody) -> None:
+        archive.bundle = zips[1]
+        in_each_cycle(look)
+
+    archive.change = change
+    found = await asyncio.gather(*(download(downloader, what) for what in works))
+    assert [done for done, _ in found] == [uids(first), uids(second)]
+    assert unpacked[0] <= 5
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,39 @@ async def test_few_tasks_pass_in_each_cycle_of_the_loop(size_bytes: int, cycles:
     assert passed == sorted(passed)
 
 
+async def test_tasks_of_a_lower_rank_pass_first() -> None:
+    loop_cycle, passed = WorkPerLoopCycle(), []
+
+    async def pass_by(rank: int) -> None:
+        await loop_cycle.passed(rank=rank)
+        passed.append(rank)
+
+    await asyncio.gather(*(pass_by(rank) for rank in (9, 2, 1, 2, 0)))  # the first one finds an empty cycle
+    assert passed == [9, 0, 1, 2, 2]
+
+
+async def test_tasks_of_each_rank_use_all_time_of_their_cycles() -> None:
+    loop_cycle, cycles, ended = WorkPerLoopCycle(), 0, []
+
+    def count() -> None:
+        nonlocal cycles
+        cycles += 1
+        if len(ended) < 2:
+            asyncio.get_running_loop().call_soon(count)
+
+    async def pass_often(rank: int) -> None:
+        for _ in range(20):
+            await loop_cycle.passed(10_000, rank=rank)
+        ended.append(cycles)
+
+    count()
+    await asyncio.gather(pass_often(0), pass_often(1))
+    assert ended == [7, 12]
+
+
 async def test_a_task_that_is_cancelled_while_waiting_blocks_no_other() -> None:
     loop_cycle = WorkPerLoopCycle()
-    waiting = [asyncio.ensure_future(loop_cycle.passed()) for _ in range(10)]
+    waiting = [asyncio.ensure_future(loop_cycle.passed(rank=rank)) for rank in range(10)]
     await asyncio.sleep(0)
     for task in waiting[1::2]:
         task.cancel()
