@@ -249,6 +249,38 @@ async def test_a_body_that_comes_slowly_is_read_as_it_comes(monkeypatch: pytest.
 
 
 @ON_LINUX
+async def test_a_body_from_nearby_is_read_as_a_whole_after_one_that_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces would be copied into one. The body before, if it was large, shows how quickly the server sends."""
+    body = BODY[: 400 << 10]
+
+    async def in_pieces(exchange: Exchange) -> None:
+        for piece in (b"HTTP/1.1 200 OK\r\nContent-Le", b"ngth: %d\r\n\r\n" % len(body), body):
+            await exchange.send(piece)
+
+    quickly = [answer(body)] * 4
+    with over_tls(is_wanted=False):  # a record of TLS is at most 16 KB
+        nearby = FaultyServer(in_turn(*quickly, answer(body), answer(b"small"), answer(body), in_pieces))
+    async with nearby as server, long_line(server, 1448) as url, open_transport(Access()) as transport:
+        loop, passed = asyncio.get_running_loop(), 0.0
+        began = loop.time()
+        came_whole = []
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: began + passed)
+            for seconds_each in (0, 0, 0.002, 0, 0, 0, 0, 0):
+                response = await transport.send(url, {}, None)
+                sizes = {0}
+                while response.arrived < (response.length or 0):
+                    await asyncio.sleep(0)
+                    passed += seconds_each
+                    sizes.add(response.arrived)
+                assert await response.read() in {body, b"small"}
+                response.release()
+                came_whole.append(sizes == {0, len(body)})
+        assert server.connections == 1
+        assert came_whole == [False, True, False, False, True, False, False, True]
+
+
+@ON_LINUX
 async def test_a_few_bytes_that_nothing_follows_are_seen() -> None:
     """Otherwise a body that is slow would be taken for one that stalls."""
     seen = asyncio.Event()
