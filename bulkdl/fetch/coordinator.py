@@ -51,7 +51,10 @@ _AT_WORK: Final = 3  # folders that are named in the progress
 
 
 class Coordinator:
-    """Downloads what one run owes; `outcomes` counts the results. Resolving and the first worker share `archive`."""
+    """Downloads what one run owes; `outcomes` counts the results. Resolving and the first worker share `archive`.
+
+    `cpu` are the seconds that this process has used of its cores.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,15 @@ class Coordinator:
         settings: WorkerSettings,
         archive: Archive,
         context: RunContext,
+        *,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._journal_thread = journal_thread
         self._run = run
         self._settings = settings
         self._archive = archive
         self._context = context
+        self._cpu = cpu
         self._sink = context.sink
         self._stop = context.stop
         self.outcomes: Counter[Outcome] = Counter()
@@ -177,8 +183,6 @@ class Coordinator:
             if self._settings.fetch.workers is not None:
                 raise
             self._can_grow = False
-            if self._spare is worker:
-                self._spare = None
             self._sink(Noted(f"one process does all the work: {error}"))
         else:
             await worker.run(items, self._deliver)
@@ -364,7 +368,7 @@ class Coordinator:
 
     async def _tick(self, upstream: Stage) -> None:
         """Record outcomes, watch the disk, announce progress, and add workers while this process is the bottleneck."""
-        cpu_before, before, done_before = time.process_time(), time.monotonic(), 0
+        cpu_before, before, done_before = self._cpu(), time.monotonic(), 0
         for number in count():
             await asyncio.sleep(_FIRST_TICK_SECONDS if number < _FIRST_TICKS else _TICK_SECONDS)
             await self._record()
@@ -373,7 +377,7 @@ class Coordinator:
             if number % _TICKS_BETWEEN_SAVES == 0 and (progress := self._progress) is not None:
                 is_private = self._settings.fetch.private
                 await asyncio.to_thread(save_progress, self._settings.root, progress, private=is_private)
-            cpu, now = time.process_time(), time.monotonic()
+            cpu, now = self._cpu(), time.monotonic()
             done = self._done()
             is_busy = done > done_before and (cpu - cpu_before) / (now - before) >= _BUSY_SHARE
             cpu_before, before, done_before = cpu, now, done

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,14 +22,15 @@ from bulkdl.fetch.worker import WorkerSettings
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import Access
-from bulkdl.model.events import Event, Noted, Progress, RunContext, Sink
+from bulkdl.model.events import Event, InstanceFailed, Noted, Progress, RunContext, Sink
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry
-from bulkdl.model.settings import FetchSettings
+from bulkdl.model.settings import FetchSettings, Transport
+from bulkdl.runtime.disk import PROGRESS
 from bulkdl.runtime.tasks import Stage
 from bulkdl.store.files import MirrorFiles
-from tests.support.journals import begin, outcome, record_listed, sop_uid
+from tests.support.journals import NOW, begin, folder, outcome, record, record_listed, sop_uid
 from tests.support.journals import series_uid as uid_of_series
 from tests.support.memory_archive import MemoryArchive, MemoryBody
 from tests.support.waiting import until
@@ -78,34 +81,44 @@ async def coordinator(
     owed: Sequence[int] = (1,),
     held: int = 0,
     begun: int = 0,
+    promised: int = 0,
+    requests: int = 4,
     sink: Sink = lambda _: None,
     stop: asyncio.Event | None = None,
+    cpu: Callable[[], float] = time.process_time,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Coordinator, SlowRecording]]:
     """A coordinator of a run that owes so many instances of each Series, by default one that its archive does not have.
 
-    Of another Series, so many are `held`; of the first one, `begun`.
+    Of another Series, so many are `held`; of the first one, `begun`; and of one that is not listed, `promised`.
     """
     archive = archive or MemoryArchive({})
-    settings = WorkerSettings(
+    worker_settings = WorkerSettings(
         profile=Profile("memory", archive.url, "nbia-v1"),
         access=Access(),
         root=files.root,
-        fetch=FetchSettings(workers=workers),
-        share=Share(4),
+        fetch=FetchSettings(workers=workers, **settings),
+        share=Share(requests),
     )
     with Journal.create_or_open(files.journal_path) as journal:
         run = begin(journal)
         for number, instances in enumerate(owed, start=1):
             record_listed(journal, run, number, range(instances))
         record_listed(journal, run, 0, range(held))
+        if promised:
+            journal.record_series(run, [(record(900, image_count=promised), folder(900))], now=NOW)
         there = [*(outcome(0, number) for number in range(held)), *(outcome(1, number) for number in range(begun))]
         journal.record_outcomes(run, there)
     async with open_journal_thread(files.journal_path) as journal_thread:
         recording: Any = SlowRecording(journal_thread, failures=failures)
-        yield (
-            Coordinator(recording, run, settings, archive, RunContext(sink=sink, stop=stop or asyncio.Event())),
-            recording,
-        )
+        context = RunContext(sink=sink, stop=stop or asyncio.Event())
+        yield Coordinator(recording, run, worker_settings, archive, context, cpu=cpu), recording
+
+
+async def some_steps() -> None:
+    """Let the other tasks and threads do all that waits for no timer."""
+    for _ in range(200):
+        await asyncio.to_thread(bool)
 
 
 def ended() -> Stage:
@@ -142,14 +155,35 @@ async def test_outcomes_are_counted_if_the_run_is_cancelled_while_they_are_recor
 
 async def test_a_run_ends_with_its_last_outcome(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait until outcomes are recorded anyway, a part of a second later."""
-    async with coordinator(files) as (made, recording):
+    async with coordinator(files, owed=(3,)) as (made, recording):
         recording.may_end.set()
         loop = asyncio.get_running_loop()
         now = loop.time()
         with monkeypatch.context() as patch:
             patch.setattr(loop, "time", lambda: now)  # no timer ever ends
             await made.fetch(ended())
-        assert made.outcomes.total() == 1
+        assert (made.outcomes.total(), recording.recordings) == (3, 1)
+
+
+async def test_a_run_that_may_find_more_records_its_outcomes_in_groups(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = GatedArchive()
+    async with coordinator(files, archive=archive, owed=(3,)) as (made, recording):
+        recording.may_end.set()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)  # no timer ever ends
+            fetching = asyncio.ensure_future(made.fetch(Stage()))
+            await some_steps()  # the journal is read to its end
+            archive.gate.set()
+            await some_steps()
+            assert (archive.requests, recording.recordings) == (3, 0)
+            fetching.cancel()
+            with suppress(asyncio.CancelledError):
+                await fetching
+        assert (made.outcomes.total(), recording.recordings) == (3, 1)
 
 
 async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: MirrorFiles) -> None:
@@ -171,6 +205,20 @@ class SlowArchive(MemoryArchive):
     @asynccontextmanager
     async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
         await until(self._may_answer)
+        async with super().open(series_uid, entry, rest=rest) as body:
+            yield body
+
+
+class GatedArchive(MemoryArchive):
+    """Has no instance, and says so once the `gate` is open."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.gate = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        await self.gate.wait()
         async with super().open(series_uid, entry, rest=rest) as body:
             yield body
 
@@ -260,6 +308,99 @@ async def test_some_outcomes_are_recorded_without_a_wait(
                 await fetching
 
 
+@pytest.mark.parametrize("private", [True, False])
+async def test_the_progress_of_a_private_run_is_for_its_owner_alone_and_gone_at_its_end(
+    files: MirrorFiles, *, private: bool
+) -> None:
+    archive, saved = StallingArchive(), files.root / PROGRESS
+    async with coordinator(files, archive=archive, owed=(3, 1), private=private) as (made, recording):
+        recording.may_end.set()
+        fetching = asyncio.ensure_future(made.fetch(ended()))
+        await until(saved.exists)
+        assert (saved.stat().st_mode & 0o077 == 0) == private
+        fetching.cancel()
+        with suppress(asyncio.CancelledError):
+            await fetching
+    assert not saved.exists()
+
+
+async def test_a_run_ends_before_its_disk_is_full(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left is for the journal, which gets what was delivered."""
+    archive = StallingArchive()
+    async with coordinator(files, archive=archive, owed=(3, 1)) as (made, recording):
+        recording.may_end.set()
+        fetching = asyncio.ensure_future(made.fetch(ended()))
+        await archive.stalls.wait()
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 9, 9, 9, 9, 9, 9, 0, 255)))
+        with pytest.raises(DiskFull, match="the disk is full"):
+            await fetching
+        assert made.outcomes.total() == 3
+
+
+@pytest.mark.parametrize(("transport", "sizes"), [(Transport.SINGLE, [500, 500, 200]), (Transport.AUTO, [1200])])
+async def test_a_series_is_given_out_in_parts_unless_it_may_come_as_a_bundle(
+    files: MirrorFiles, transport: Transport, sizes: list[int]
+) -> None:
+    async with (
+        coordinator(files, owed=(1200,), transport=transport) as (made, _),
+        aclosing(made.owed(ended())) as owed,
+    ):
+        works = [await anext(owed) for _ in sizes]
+        assert [len(work.entries) for work in works] == sizes
+        assert [work.whole for work in works] == [len(sizes) == 1] * len(sizes)
+
+
+@pytest.mark.parametrize(
+    ("series", "is_ended", "order"),
+    [(3, True, [3, 2, 1]), (3, False, [1, 2, 3]), (34, True, [*range(1, 33), 34, 33])],
+    ids=["last page", "more may come", "two pages"],
+)
+async def test_the_largest_series_of_the_last_page_comes_first(
+    files: MirrorFiles, series: int, order: list[int], *, is_ended: bool
+) -> None:
+    async with (
+        coordinator(files, owed=range(1, series + 1)) as (made, _),
+        aclosing(made.owed(ended() if is_ended else Stage())) as owed,
+    ):
+        assert [len((await anext(owed)).entries) for _ in order] == order
+
+
+async def test_no_series_follows_in_a_limit_once_the_run_is_stopped(files: MirrorFiles) -> None:
+    stop = asyncio.Event()
+    async with coordinator(files, owed=(1, 1), stop=stop) as (made, _), aclosing(made.owed(ended())) as owed:
+        made.limit_bytes = 1 << 30
+        assert (await anext(owed)).series_uid == uid_of_series(1)
+        following = asyncio.ensure_future(anext(owed, None))
+        await asyncio.sleep(0)
+        stop.set()
+        assert await following is None
+
+
+async def test_a_stopped_repair_requests_nothing_more(files: MirrorFiles) -> None:
+    archive, stop = MemoryArchive({}), asyncio.Event()
+    async with coordinator(files, archive=archive, stop=stop) as (made, recording):
+        recording.may_end.set()
+        async with aclosing(made.owed(ended())) as owed:
+            work = await anext(owed)
+        made.give_back(work.series_uid, 1)
+        stop.set()
+        await made.fetch(ended(), only=[work])
+    assert archive.requests == 0
+
+
+async def test_a_failure_is_named_by_the_uid_where_that_is_known(files: MirrorFiles) -> None:
+    failures = list[InstanceFailed]()
+
+    def note(event: Event) -> None:
+        if isinstance(event, InstanceFailed):
+            failures.append(event)
+
+    async with coordinator(files, sink=note) as (made, recording):
+        recording.may_end.set()
+        await made.fetch(ended())
+    assert [(one.sop_uid, one.key) for one in failures] == [(sop_uid(1, 0), None)]
+
+
 async def test_a_limit_leaves_out_whole_series_and_completes_others(files: MirrorFiles) -> None:
     archive = MemoryArchive({})
     async with coordinator(files, archive=archive, owed=(2, 2), begun=1) as (made, recording):
@@ -318,20 +459,100 @@ class BusyArchive(MemoryArchive):
         yield MemoryBody(b"")
 
 
-@pytest.mark.parametrize("is_near", [True, False])
+@dataclass(frozen=True)
+class Case:
+    """A run that may need a second process; by default one that does."""
+
+    is_near: bool = True
+    is_busy: bool = True
+    owed: int = 1000
+    promised: int = 0
+    cores: int = 2
+
+
+@pytest.mark.parametrize(
+    ("case", "is_joined"),
+    [
+        (Case(), True),
+        (Case(owed=1, promised=999), True),
+        (Case(is_near=False), False),
+        (Case(is_busy=False), False),
+        (Case(owed=999), False),
+        (Case(cores=1), False),
+    ],
+    ids=["busy", "much is not listed yet", "a far archive", "idle", "little is owed", "one core"],
+)
 async def test_lists_of_a_near_archive_that_keep_the_core_busy_are_work_for_two(
-    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, *, is_near: bool
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch, case: Case, *, is_joined: bool
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    archive, events = BusyArchive(is_near=is_near), list[Event]()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(case.cores)))
+    archive, events = BusyArchive(is_near=case.is_near), list[Event]()
     whole = archive.retrier.limiter.ceiling
-    async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=events.append) as (made, _):
+    scene = coordinator(
+        files,
+        workers=None,
+        owed=(case.owed,),
+        promised=case.promised,
+        archive=archive,
+        sink=events.append,
+        cpu=time.monotonic if case.is_busy else lambda: 0.0,
+    )
+    async with scene as (made, _):
         fetching = asyncio.ensure_future(made.fetch(ended()))
-        await until(lambda: archive.retrier.limiter.ceiling < whole if is_near else len(events) >= 3)
+        await until(lambda: archive.retrier.limiter.ceiling < whole if is_joined else len(events) >= 3)
         fetching.cancel()
         with suppress(asyncio.CancelledError):
             await fetching
-    assert archive.retrier.limiter.ceiling == (whole // 2 if is_near else whole)
+    assert archive.retrier.limiter.ceiling == (whole // 2 if is_joined else whole)
+
+
+async def test_the_process_that_was_prepared_is_the_one_that_joins(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would leave it without an end."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    archive, events, is_busy = BusyArchive(is_near=True), list[Event](), False
+    whole = archive.retrier.limiter.ceiling
+    scene = coordinator(
+        files,
+        workers=None,
+        owed=(1000,),
+        archive=archive,
+        sink=events.append,
+        cpu=lambda: time.monotonic() if is_busy else 0.0,
+    )
+    async with scene as (made, recording):
+        recording.may_end.set()
+        fetching = asyncio.ensure_future(made.fetch(ended()))
+        await until(lambda: len(events) >= 3)  # one was started with the first
+        is_busy = True
+        await until(lambda: archive.retrier.limiter.ceiling < whole)
+        archive.is_busy = False
+        async with asyncio.timeout(60):
+            await fetching
+        assert made.outcomes == {Outcome.FAILED: 1000}
+
+
+async def test_a_process_that_cannot_start_gives_its_share_back(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(sys, "executable", "")
+    archive = BusyArchive(is_near=True)
+    whole, shares = archive.retrier.limiter.ceiling, list[int]()
+
+    def note(event: Event) -> None:
+        if isinstance(event, Noted):
+            shares.append(archive.retrier.limiter.ceiling)
+
+    scene = coordinator(files, workers=None, owed=(1000,), archive=archive, sink=note, cpu=time.monotonic)
+    async with scene as (made, _):
+        fetching = asyncio.ensure_future(made.fetch(ended()))
+        await until(lambda: bool(shares))
+        assert (shares, archive.retrier.limiter.ceiling) == ([whole // 2], whole)
+        fetching.cancel()
+        with suppress(asyncio.CancelledError):
+            await fetching
 
 
 async def test_a_process_that_gets_no_work_ends_with_the_run(
@@ -355,6 +576,16 @@ async def test_a_process_that_cannot_start_is_missed_where_it_was_asked_for(
         recording.may_end.set()
         with pytest.raises(ConfigurationError, match="--workers 1"):
             await made.fetch(ended())
+
+
+async def test_no_process_is_started_that_would_get_no_request(
+    files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")  # none could start
+    async with coordinator(files, workers=8, requests=1) as (made, recording):
+        recording.may_end.set()
+        await made.fetch(ended())
+        assert made.outcomes == {Outcome.FAILED: 1}
 
 
 async def test_one_process_does_the_work_of_one_that_cannot_start(

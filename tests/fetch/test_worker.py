@@ -16,14 +16,17 @@ from bulkdl.archive.base import Rest
 from bulkdl.archive.profiles import Profile
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.threads import Threads
-from bulkdl.fetch.worker import Worker, WorkerSettings
+from bulkdl.fetch.transport_choice import TransportChooser
+from bulkdl.fetch.worker import Learned, Worker, WorkerSettings, make_retrier
 from bulkdl.model.access import Access
+from bulkdl.model.events import RunContext
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome, SeriesWork
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier
-from bulkdl.runtime.concurrency import Limiter
+from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
+from bulkdl.runtime.disk import SUPERSEDED
 from bulkdl.runtime.load import CpuLoad
 from bulkdl.runtime.tasks import as_iterator, in_thread
 from bulkdl.store.files import MirrorFiles
@@ -109,6 +112,10 @@ async def run_on(
     return sorted(outcomes, key=lambda outcome: outcome.key)
 
 
+async def ignore(_: InstanceOutcome) -> None:
+    """Take an outcome."""
+
+
 def committed(files: MirrorFiles) -> dict[str, bytes]:
     folder = files.root / "folder"
     return {path.stem: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
@@ -130,6 +137,26 @@ async def test_every_entry_is_downloaded(files: MirrorFiles, threads: Threads, e
     assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
     assert {outcome.sop_uid for outcome in outcomes} == ALL.keys()
     assert committed(files) == ALL
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "learned", "first"), [(None, None, FIRST_LIMIT), (None, 50, 25), (40, None, 40)]
+)
+def test_a_worker_begins_with_the_requests_that_are_asked_for_or_known_to_pay(
+    files: MirrorFiles, concurrency: int | None, learned: int | None, first: int
+) -> None:
+    settings = replace(
+        settings_of(files, archive(), share=Share(40)),
+        fetch=FetchSettings(concurrency=concurrency),
+        learned=Learned(learned, TransportChooser(Transport.AUTO)) if learned else None,
+    )
+    assert make_retrier(settings, RunContext()).permits.limit == first
+
+
+@pytest.mark.parametrize("rate", [None, 1000.0])
+def test_a_worker_keeps_to_its_rate(files: MirrorFiles, rate: float | None) -> None:
+    made = make_retrier(settings_of(files, archive(), share=Share(4, rate)), RunContext())
+    assert made.is_paced == (rate is not None)
 
 
 class _QuickArchive(MemoryArchive):
@@ -183,6 +210,49 @@ async def test_entries_without_a_uid_come_one_by_one(
     await run(files, threads, source, work([Entry(key) for key in KEYS]), transport=transport)
     assert source.asked["bundle"] == 0
     assert committed(files) == ALL
+
+
+async def test_a_worker_uses_what_another_one_has_measured(files: MirrorFiles, threads: Threads) -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    for transport, seconds in ((Transport.ZIP, 0.01), (Transport.SINGLE, 1.0)):
+        chooser.measured(transport, instances=6, size_bytes=6000, seconds=seconds, in_flight=(1, 1))
+    source = archive(bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
+    settings = replace(settings_of(files, source), learned=Learned(8, chooser))
+    await Worker(settings, source, threads).run(as_iterator([work(by_uid())]), ignore)
+    assert source.asked == {"bundle": 1}
+
+
+@pytest.mark.parametrize("once", [True, False])
+async def test_an_instance_that_is_held_comes_again_in_a_bundle_unless_each_is_to_come_once(
+    files: MirrorFiles, threads: Threads, *, once: bool
+) -> None:
+    source = archive(bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
+    settings = settings_of(files, source)
+    fetch = replace(settings.fetch, transport=Transport.ZIP, once=once)
+    most = replace(work(by_uid()[:5]), image_count=6, whole=False)
+    await Worker(replace(settings, fetch=fetch), source, threads).run(as_iterator([most]), ignore)
+    assert source.asked["bundle"] == (0 if once else 1)
+    assert committed(files).keys() == {one.sop_uid for one in MADE_UP[:5]}
+
+
+async def test_a_series_of_which_files_are_in_place_does_not_come_as_a_bundle(
+    files: MirrorFiles, threads: Threads
+) -> None:
+    place(files, MADE_UP[0])
+    source = archive(bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
+    await run(files, threads, source, work(by_uid()), transport=Transport.ZIP)
+    assert source.asked == {one.sop_uid: 1 for one in MADE_UP[1:]}
+    assert committed(files) == ALL
+
+
+@pytest.mark.parametrize("transport", list(Transport))
+async def test_entries_that_no_bundle_could_name_are_known_to_come_one_by_one(
+    files: MirrorFiles, threads: Threads, transport: Transport
+) -> None:
+    source = archive(bundle=b"a zip")
+    worker = Worker(settings_of(files, source, transport), source, threads)
+    assert worker.prefers_singles(work([Entry(key) for key in KEYS]))
+    assert worker.prefers_singles(work(by_uid())) == (transport is Transport.SINGLE)
 
 
 class HeldArchive(MemoryArchive):
@@ -269,9 +339,6 @@ async def test_a_busy_worker_leaves_large_instances_to_others(
             taken += 1
             yield work([Entry(one.sop_uid, SopInstanceUid(one.sop_uid), size_bytes=len(one.content))])
 
-    async def ignore(_: InstanceOutcome) -> None:
-        pass
-
     now = count()
     load = CpuLoad(cpu=lambda: next(now) if is_busy else 0.0, clock=lambda: next(now))
     settings = settings_of(files, source, share=Share(40, workers=workers), parallel_above_bytes=100)
@@ -325,6 +392,41 @@ async def test_files_in_place_are_replaced_where_nothing_identifies_them(files: 
     outcomes = await run(files, threads, archive(), work([Entry(key) for key in KEYS]))
     assert {outcome.outcome for outcome in outcomes} == {Outcome.FETCHED}
     assert committed(files) == ALL
+
+
+async def test_a_file_that_lies_under_the_name_of_an_instance_is_superseded(
+    files: MirrorFiles, threads: Threads
+) -> None:
+    """Nothing says what it is, and it may be an earlier version that the archive has no longer."""
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{MADE_UP[0].sop_uid}.dcm").write_bytes(b"another version")
+    await run(files, threads, archive(), work([Entry(KEYS[0])]))
+    assert committed(files) == {str(MADE_UP[0].sop_uid): MADE_UP[0].content}
+    kept = [path.read_bytes() for path in (files.root / SUPERSEDED).rglob("*.dcm")]
+    assert kept == [b"another version"]
+
+
+@pytest.mark.parametrize("knows_uid", [True, False], ids=["uid", "md5"])
+async def test_a_damaged_file_in_place_leaves_its_name_to_the_right_one(
+    files: MirrorFiles, threads: Threads, *, knows_uid: bool
+) -> None:
+    one = MADE_UP[0]
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / f"{one.sop_uid}.dcm").write_bytes(one.content[:-1])
+    entry = by_uid()[0] if knows_uid else Entry(KEYS[0], md5=md5_of(one))
+    (outcome,) = await run(files, threads, archive(), replace(work([entry]), names=(None,)))
+    assert (outcome.outcome, outcome.sop_uid, outcome.name) == (Outcome.FETCHED, one.sop_uid, None)
+    assert committed(files) == {str(one.sop_uid): one.content}
+    assert (files.root / SUPERSEDED).exists() != knows_uid  # else it is in quarantine
+
+
+async def test_a_copy_under_a_foreign_name_is_not_adopted(files: MirrorFiles, threads: Threads) -> None:
+    (files.root / "folder").mkdir()
+    (files.root / "folder" / "copy.dcm").write_bytes(MADE_UP[0].content)
+    entry = Entry(KEYS[0], md5=md5_of(MADE_UP[0]))
+    (outcome,) = await run(files, threads, archive(), work([entry]))
+    assert (outcome.outcome, outcome.sop_uid) == (Outcome.FETCHED, MADE_UP[0].sop_uid)
+    assert committed(files) == dict.fromkeys(["copy", str(MADE_UP[0].sop_uid)], MADE_UP[0].content)
 
 
 # --- several entries with one UID -------------------------------------------------------------------------------------
