@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypedDict, Unpack
 
@@ -32,6 +33,7 @@ from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.blocking import blocking_block
 from bulkdl.verbs.common import require_settled
 from bulkdl.verbs.endpoints import profile_of
+from bulkdl.verbs.mirror_changes import following, journal_states
 from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.signatures import Paths
 
@@ -142,6 +144,8 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     quirks = read_quirks(names.split(",") if names is not None else ())
     rules = read_rules(options.get("api_key_file"), options.get("users_file"))
     slides = await asyncio.to_thread(_slides, roots, options)
+    folders = [root.resolve() for root in roots]
+    states = await asyncio.to_thread(journal_states, folders)  # before they are scanned
     tls = await asyncio.to_thread(_tls, options.get("tls_cert"), options.get("tls_key"))
     async with (
         _opened(roots, options) as (catalogue, report, supply),
@@ -155,6 +159,12 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
             access_log=options.get("access_log"),
             tls=tls,
         ) as url,
+        following(
+            folders,
+            states,
+            partial(_scan_again, catalogue, slides, folders, options.get("collection")),
+            options.get("sink", ignore),
+        ),
     ):
         held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
         missing = None
@@ -227,6 +237,17 @@ def read_rules(api_key_file: Paths | None, users_file: Paths | None) -> AccessRu
     if users_file is None:
         return AccessRules(keys=keys)
     return read_users(read_text(users_file), source=str(users_file), keys=keys)
+
+
+def _scan_again(
+    catalogue: Catalogue,
+    slides: ServedSlides,
+    folders: list[Path],
+    collection: str | None,
+    progress: Callable[[int], None],
+) -> None:
+    catalogue.scan([Root(folder) for folder in folders], collection=collection, progress=progress)
+    slides.forget()
 
 
 def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[Catalogue, ScanReport]:

@@ -36,7 +36,7 @@ class ServedSlide:
 
 @dataclass(slots=True)
 class ServedSlides:
-    """All slides, by collection, patient and name. `mirrors` are read once, when slides are first asked for."""
+    """All slides, by collection, patient and name. `mirrors` are read when slides are asked for the first time."""
 
     given: Sequence[ServedSlide] = ()
     mirrors: Sequence[Path] = ()
@@ -48,13 +48,17 @@ class ServedSlides:
         Raises:
             JournalError: the journal of a mirror cannot be used.
         """
-        if self._known is None:
+        if (known := self._known) is None:
             held = (slide for mirror in self.mirrors for slide in _held_slides(mirror))
             by_key = {slide.key: slide for slide in (*held, *self.given)}
             ordered = sorted(by_key.values(), key=lambda each: (each.collection, each.patient_id, each.slide_id))
-            self._known = tuple(replace(each, dimensions=read_dimensions(each.path)) for each in ordered)
+            known = self._known = tuple(replace(each, dimensions=read_dimensions(each.path)) for each in ordered)
         not_seen = frozenset(hidden)
-        return tuple(each for each in self._known if each.collection.upper() not in not_seen)
+        return tuple(each for each in known if each.collection.upper() not in not_seen)
+
+    def forget(self) -> None:
+        """Read the mirrors again the next time: they have changed."""
+        self._known = None
 
 
 def slide_in(path: Path, collection: str, patient_id: str, slide_id: str) -> ServedSlide:
