@@ -6,7 +6,7 @@ It requests, streams, hashes, validates, writes, syncs and renames; a body never
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from bulkdl.dicom.validation import load_pydicom
 from bulkdl.errors import Interrupted
 from bulkdl.fetch.arrivals import Arrival, total
 from bulkdl.fetch.bundle import BundleDownloader
-from bulkdl.fetch.bundles_under_way import BundlesUnderWay
 from bulkdl.fetch.committer import Committer
 from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.download import Downloader
+from bulkdl.fetch.long_work import LongWork
 from bulkdl.fetch.packed_series import PackedDownloader
 from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.plain_files import PlainFileValidator
@@ -46,7 +46,6 @@ Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
 _SINGLES_AFTER_A_BUNDLE: Final = 8
-_LARGE_OF_BUSY: Final = 2  # large instances at once: each takes a core, and a busy worker leaves others to idle ones
 _POLL_SECONDS: Final = 0.1
 
 
@@ -165,11 +164,10 @@ class Worker:
         fixed, once = settings.fetch.transport, settings.fetch.once
         self._chooser = learned.chooser if learned is not None else TransportChooser(fixed, once=once)
         self._workers = settings.share.workers
-        self._large_under_way = 0
         self._load = load or CpuLoad()
         self._loop_cycle = WorkPerLoopCycle()  # begins no more in a cycle than one can process
         self._under_way = 0
-        self._bundles_under_way = BundlesUnderWay()
+        self._long_work = LongWork()
         self._room_changed = asyncio.Event()
         for source in self._sources.values():
             source.archive.retrier.on_limit = self._room_changed.set
@@ -261,25 +259,15 @@ class Worker:
         is_whole = bool(targets) and len(targets) == len(work.entries)
         may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
         if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
-            self._bundles_under_way.begin(len(targets))
-            yield partial(self._by_bundle, work, targets, deliver)
+            yield _during(self._long_work.bundle(len(targets)), partial(self._by_bundle, work, targets, deliver))
             return
         singles, packages = _unpacked(targets)
         for package in packages:
-            self._bundles_under_way.begin(len(package))
-            yield partial(self._by_package, package, deliver)
+            yield _during(self._long_work.bundle(len(package)), partial(self._by_package, package, deliver))
         for target in singles:
-            if (target.entry.size_bytes or 0) > self._settings.fetch.parallel_above_bytes:
-                self._large_under_way += 1
-                yield partial(self._large, target, deliver)
-            else:
-                yield partial(self._singly, target, deliver)
-
-    async def _large(self, target: Target, deliver: Deliver) -> None:
-        try:
-            await self._singly(target, deliver)
-        finally:
-            self._large_under_way -= 1
+            job = partial(self._singly, target, deliver)
+            is_large = (target.entry.size_bytes or 0) > self._settings.fetch.parallel_above_bytes
+            yield _during(self._long_work.large(), job) if is_large else job
 
     async def _wait_for_room(self) -> None:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
@@ -290,10 +278,9 @@ class Worker:
                     await self._room_changed.wait()
 
     def _has_room(self) -> bool:
-        is_busy = self._load.is_busy
+        is_far = all(source.archive.retrier.is_far for source in self._sources.values())
         return (
-            self._bundles_under_way.has_room(is_busy=is_busy)
-            and (self._large_under_way < _LARGE_OF_BUSY or self._workers == 1 or not is_busy)
+            self._long_work.has_room(is_busy=self._load.is_busy, is_far=is_far, is_alone=self._workers == 1)
             and self._under_way < self._most_requests() + _SPARE_JOBS
             and not any(source.downloader.is_behind for source in self._sources.values())
         )
@@ -355,8 +342,7 @@ class Worker:
         await deliver(outcome)
 
     async def _by_package(self, targets: list[Target], deliver: Deliver) -> None:
-        with self._bundles_under_way.ends(len(targets)):
-            await self._source(targets[0].entry.key).packages.download(targets, deliver)
+        await self._source(targets[0].entry.key).packages.download(targets, deliver)
 
     async def _by_bundle(self, work: SeriesWork, targets: list[Target], deliver: Deliver) -> None:
         size_bytes = 0
@@ -368,8 +354,7 @@ class Worker:
 
         source = self._source(work.entries[0].key)
         began = _Began.now(source.archive)
-        with self._bundles_under_way.ends(len(targets)):
-            contained = await source.bundles.download(work, targets, count_and_deliver)
+        contained = await source.bundles.download(work, targets, count_and_deliver)
         if contained:
             self._measured(Transport.ZIP, len(contained), size_bytes, began, source.archive)
 
@@ -392,6 +377,20 @@ class Worker:
             seconds=time.monotonic() - began.at,
             in_flight=(began.in_flight, archive.retrier.permits.in_use),
         )
+
+
+def _during(
+    long_work: AbstractContextManager[None], job: Callable[[], Awaitable[None]]
+) -> Callable[[], Awaitable[None]]:
+    """`job`, at whose end `long_work` ends, which begins now."""
+    stack = ExitStack()
+    stack.enter_context(long_work)
+
+    async def counted() -> None:
+        with stack:
+            await job()
+
+    return counted
 
 
 def _unpacked(targets: list[Target]) -> tuple[list[Target], list[list[Target]]]:

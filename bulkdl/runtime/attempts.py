@@ -93,6 +93,8 @@ class Retrier:
         self.on_limit: Callable[[], None] = lambda: None
         self.is_near = False
         """Whether an answer came so soon that its way is short."""
+        self.is_far = False
+        """Whether answers came, and none so soon."""
         self.expected = 0
         """How many requests are going to follow, as far as that is known."""
         self._probed = asyncio.Event()  # replaced at the end of each probe, to wake all waiters
@@ -190,6 +192,7 @@ class Retrier:
     def began(self, seconds: float, size_bytes: int) -> None:
         """Account for an answer of `size_bytes` that begins, `seconds` after its request was sent."""
         self.is_near = self.is_near or seconds < LONG_SECONDS
+        self.is_far = not self.is_near
         self.limiter.begin(seconds, size_bytes, in_flight=self.permits.in_use, now=self._clock())
         self._keep_to_limit()
 

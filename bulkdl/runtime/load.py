@@ -6,13 +6,16 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 if sys.platform == "linux":
     import resource
 
+_THREADS: Final = Path("/proc/self/task")
 _WINDOW_SECONDS: Final = 0.1
 _BUSY_SHARE: Final = 0.85
 # The work of a cycle of the event loop, in bytes of bodies, and what a body takes beside its bytes (measured: a small
@@ -30,6 +33,17 @@ def times_waited() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw if sys.platform == "linux" else time.perf_counter_ns()
 
 
+def wanted_seconds() -> float:
+    """How long the threads of this process have run, or waited for a core where the system (Linux) tells that.
+
+    A container, or a machine that others use, may give a process a part of a core alone.
+    """
+    waited = 0
+    with suppress(OSError):  # a thread has ended meanwhile
+        waited = sum(int(path.read_bytes().split()[1]) for path in _THREADS.glob("*/schedstat"))
+    return time.process_time() + waited / 1e9
+
+
 class CpuLoad:
     """The load of this process, with all its threads: some hash and write large bodies.
 
@@ -37,7 +51,7 @@ class CpuLoad:
     """
 
     def __init__(
-        self, *, cpu: Callable[[], float] = time.process_time, clock: Callable[[], float] = time.monotonic
+        self, *, cpu: Callable[[], float] = wanted_seconds, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._cpu = cpu
         self._clock = clock
@@ -46,7 +60,7 @@ class CpuLoad:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it used nearly all of a core, or more, in the last window, of a tenth of a second or more."""
+        """Whether it wanted nearly all of a core, or more, in the last window, of a tenth of a second or more."""
         now = self._clock()
         if now - self._at >= _WINDOW_SECONDS:
             used = self._cpu()

@@ -258,18 +258,18 @@ async def test_entries_that_no_bundle_could_name_are_known_to_come_one_by_one(
 class HeldArchive(MemoryArchive):
     """Counts the requests in flight, and answers them when that is `released`. It allows one at first."""
 
-    def __init__(self, bodies: Mapping[str, list[bytes]], most: int) -> None:
-        super().__init__(bodies)
+    def __init__(self, bodies: Mapping[str, list[bytes]], most: int, *, bundle: bytes | None = None) -> None:
+        super().__init__(bodies, bundle=bundle)
         self.in_flight = 0
         self.asked_once, self.released = asyncio.Event(), asyncio.Event()
         self._most = most
         limiter = Limiter(ceiling=most, first=1)
         self.retrier = Retrier(limiter=limiter, policy=self.retrier.policy, stop=asyncio.Event())
 
-    def allow_more(self) -> None:
-        """Raise the limit, as an answer does that shows that there is room."""
+    def allow_more(self, seconds: float = 0.01) -> None:
+        """Raise the limit, as an answer does that shows that there is room, and comes after so many seconds."""
         self.retrier.limiter = Limiter(ceiling=self._most, first=self._most)
-        self.retrier.began(0.01, 1000)
+        self.retrier.began(seconds, 1000)
 
     @asynccontextmanager
     async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
@@ -277,6 +277,13 @@ class HeldArchive(MemoryArchive):
         self.asked_once.set()
         await self.released.wait()
         async with super().open(series_uid, entry, rest=rest) as body:
+            yield body
+
+    @asynccontextmanager
+    async def open_bundle(self, series_uid: SeriesUid, *, study_uid: str | None = None) -> AsyncIterator[MemoryBody]:
+        self.in_flight += 1
+        await self.released.wait()
+        async with super().open_bundle(series_uid, study_uid=study_uid) as body:
             yield body
 
 
@@ -354,6 +361,36 @@ async def test_a_busy_worker_leaves_large_instances_to_others(
     source.released.set()
     await running
     assert taken == 20
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.01, 2), (0.05, 16)], ids=["near", "far"])
+async def test_a_busy_worker_leaves_the_zips_of_a_near_archive_to_others(
+    files: MirrorFiles, threads: Threads, seconds: float, most: int
+) -> None:
+    source = HeldArchive({}, most=40, bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
+    source.allow_more(seconds)
+    taken = 0
+
+    async def items() -> AsyncIterator[SeriesWork]:
+        nonlocal taken
+        for _ in range(20):
+            taken += 1
+            yield work(by_uid())
+
+    async def ignore(_: InstanceOutcome) -> None:
+        pass
+
+    now = count()
+    load = CpuLoad(cpu=lambda: next(now), clock=lambda: next(now))
+    running = asyncio.create_task(
+        Worker(settings_of(files, source, Transport.ZIP), source, threads, load).run(items(), ignore)
+    )
+    await until(lambda: source.in_flight >= most)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert taken == most
+    running.cancel()
+    await asyncio.wait([running])
 
 
 # --- files that are in place ------------------------------------------------------------------------------------------

@@ -696,7 +696,7 @@ def test_an_archive_that_answers_soon_is_near() -> None:
         retrying, found = retrier(), []
         for seconds in (0.03, 0.01, 1.0):
             retrying.began(seconds, 10)
-            found.append(retrying.is_near)
-        assert found == [False, True, True]
+            found.append((retrying.is_near, retrying.is_far))
+        assert found == [(False, True), (True, False), (True, False)]
 
     run(main())

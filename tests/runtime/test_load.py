@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkdl.runtime.load import CpuLoad, WorkPerLoopCycle, times_waited
+from bulkdl.runtime.load import CpuLoad, WorkPerLoopCycle, times_waited, wanted_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,22 @@ def test_what_other_threads_compute_is_load_of_the_process() -> None:
     assert is_busy
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_waiting_for_a_core_that_others_use_is_load() -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # for this thread, and the process that it starts
+    try:
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            used, wanted = time.process_time(), wanted_seconds()
+            waited = 0.0
+            while waited < 0.01 and time.process_time() - used < 2:
+                waited = (wanted_seconds() - wanted) - (time.process_time() - used)
+            other.kill()
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert waited >= 0.01
+
+
 @pytest.mark.parametrize(("size_bytes", "cycles"), [(10_000, 13), (500_000, 50), (5_000_000, 50)])
 async def test_few_tasks_pass_in_each_cycle_of_the_loop(size_bytes: int, cycles: int) -> None:
     loop_cycle, rounds, passed = WorkPerLoopCycle(), 0, []
@@ -101,7 +119,7 @@ async def test_tasks_of_a_lower_rank_pass_first() -> None:
 
 
 async def test_tasks_of_each_rank_use_all_time_of_their_cycles() -> None:
-    loop_cycle, cycles, ended = WorkPerLoopCycle(), 0, []
+    loop_cycle, cycles, ended = WorkPerLoopCycle(), 0, list[int]()
 
     def count() -> None:
         nonlocal cycles
