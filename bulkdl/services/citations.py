@@ -260,11 +260,7 @@ def _text(references: Sequence[Reference]) -> str:
 
 
 def _bibtex(references: Sequence[Reference]) -> str:
-    from bibtexparser.entrypoint import write_string  # noqa: PLC0415 - late: only a list of references needs it
-    from bibtexparser.library import Library  # noqa: PLC0415 - the same
-    from bibtexparser.model import Entry, Field  # noqa: PLC0415 - the same
-
-    library = Library()
+    entries = []
     for key, each in zip(_keys(references), references, strict=True):
         values = {
             "author": " and ".join(_tex_name(author) for author in each.authors),
@@ -280,8 +276,9 @@ def _bibtex(references: Sequence[Reference]) -> str:
             "copyright": _tex(each.license),
         }
         kind = "misc" if each.kind == "dataset" else "article"
-        library.add(Entry(kind, key, [Field(name, value) for name, value in values.items() if value]))
-    return write_string(library)
+        fields = ",\n".join(f"\t{name} = {{{value}}}" for name, value in values.items() if value)
+        entries.append(f"@{kind}{{{key},\n{fields}\n}}")
+    return "\n\n\n".join(entries)
 
 
 def _tex(text: str | None) -> str:

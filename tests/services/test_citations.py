@@ -9,6 +9,7 @@ import string
 import pybtex.database
 import pytest
 import rispy
+from bibtexparser.entrypoint import parse_string, write_string
 from citeproc import Citation, CitationItem, CitationStylesBibliography, CitationStylesStyle, formatter
 from citeproc.source.json import CiteProcJSON
 from hypothesis import given
@@ -80,6 +81,12 @@ def test_bibtex_is_read_by_another_parser() -> None:
     assert first.fields["doi"] == "10.7937/k9/tcia.2016.eln8ygle"
     assert first.fields["copyright"] == "CC BY 3.0"
     assert [" ".join(person.last_names) for person in first.persons["author"]][2] == "Ojeda-Fournier"
+
+
+def test_bibtex_is_as_a_library_writes_it() -> None:
+    """So the texts of a mirror stay what they were."""
+    text = write_references([MADE_UP, TCIA, read_reference(None, title="Lung")], CitationFormat.BIBTEX)
+    assert write_string(parse_string(text)) == text
 
 
 def test_ris_is_read_again() -> None:
