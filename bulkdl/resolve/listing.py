@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +23,9 @@ from bulkdl.store.layout import plain_names, special_name
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
 _LISTS_AT_ONCE: Final = 32
+_INSTANCES_AT_ONCE: Final = (
+    8_000  # of the Series that are being listed: each takes a third of a KB until it is recorded
+)
 _PAGE: Final = 100
 _MOST_OF_A_SERIES: Final = 8  # requests, of which there is only one if the Series comes as a bundle
 _NOT_LISTED: Final = "the archive does not list this instance in its series"
@@ -67,7 +72,7 @@ async def list_instances(
                     after = row.id
                     if row.series.series_uid not in in_hand and steps.may_list(row.series):
                         asked = True
-                        in_hand.add(row.series.series_uid)
+                        await in_hand.add(row.series)
                         yield row
             if asked:
                 continue
@@ -75,7 +80,7 @@ async def list_instances(
                 return
             await upstream.changed.wait()
 
-    in_hand: set[str] = set()  # the Series that are being listed
+    in_hand = _InHand()
     refusals = Refusals()
 
     async def ask(row: UnlistedSeries) -> None:
@@ -85,10 +90,34 @@ async def list_instances(
             if holds_files:
                 await journal_thread(Journal.end_listing, row.series.series_uid)
         finally:
-            in_hand.discard(row.series.series_uid)
+            in_hand.remove(row.series)
         downstream.more()
 
     await run_pool(unlisted(), ask, workers=_LISTS_AT_ONCE, name="list")
+
+
+class _InHand:
+    """The Series that are being listed: one, or some that do not have too many instances together."""
+
+    def __init__(self) -> None:
+        self._instances: Counter[SeriesUid] = Counter()
+        self._has_room = asyncio.Event()
+
+    def __contains__(self, series_uid: SeriesUid) -> bool:
+        return series_uid in self._instances
+
+    async def add(self, series: Series) -> None:
+        """Wait until the Series has room beside the others."""
+        instances = series.image_count or 0
+        while self._instances and self._instances.total() + instances > _INSTANCES_AT_ONCE:
+            self._has_room.clear()
+            await self._has_room.wait()
+        self._instances[series.series_uid] = instances
+
+    def remove(self, series: Series) -> None:
+        """It is listed."""
+        del self._instances[series.series_uid]
+        self._has_room.set()
 
 
 def _requests_expected(row: UnlistedSeries) -> int:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from bulkdl.archive import socket_transport
-from bulkdl.archive.base import Archive, Capabilities, FoundSeries, SeriesQuestion
+from bulkdl.archive.base import Archive, Capabilities, FoundSeries, Listing, SeriesQuestion
 from bulkdl.archive.nbia.questions import plan_questions
 from bulkdl.errors import NotFound, SelectionError, ServerFailed
 from bulkdl.journal.journal import Journal
@@ -174,6 +174,49 @@ async def test_a_list_that_differs_from_an_exact_index_is_a_finding(
         counts = await journal(Journal.counts, run)
     assert [(each.error, each.message) for each in failures] == ([(error, f"the archive {message}")] if error else [])
     assert (counts.owed, counts.series_failed) == (len(entries), 0 if entries or error is None else 1)
+
+
+class Awaited(MemoryArchive):
+    """An archive whose lists are awaited until they are released."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.released = asyncio.Event()
+        self.lists = self.at_once = self.most_at_once = 0
+
+    async def list(self, series: Series) -> Listing:
+        self.lists += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.released.wait()
+        self.at_once -= 1
+        return await super().list(series)
+
+
+@pytest.mark.parametrize(
+    ("counts", "at_once"), [((4_000, 4_000), 2), ((5_000, 5_000), 1), ((90_000, 1), 1), ((None, 100), 2)]
+)
+async def test_few_lists_of_many_instances_are_awaited_at_once(
+    tmp_path: Path, counts: tuple[int | None, ...], at_once: int
+) -> None:
+    """Each takes memory until it is recorded."""
+    archive = Awaited()
+    async with open_journal_thread(tmp_path / "journal.sqlite") as journal:
+        run = await journal(begin)
+        series = [
+            (replace(ONE, series_uid=SeriesUid(f"1.{n}"), image_count=count), f"{n}") for n, count in enumerate(counts)
+        ]
+        await journal(Journal.record_series, run, series, now=NOW)
+        resolved = Stage()
+        resolved.end()
+        steps = ListSteps(nothing)
+        async with Tasks() as tasks:
+            tasks.join(list_instances(journal, run, archive, upstream=resolved, downstream=Stage(), steps=steps))
+            await until(lambda: archive.lists >= at_once)
+            await journal(Journal.counts, run)  # meanwhile others could be requested
+            archive.released.set()
+    assert archive.lists >= len(counts)
+    assert archive.most_at_once == at_once
 
 
 @pytest.mark.parametrize(("counts", "connections"), [((100, 3, None), 11), ((100,) * 6, 16)], ids=["few", "many"])
