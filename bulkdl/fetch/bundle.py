@@ -121,7 +121,7 @@ class _Unpacking:
 
     async def _take(self, checked: Checked) -> None:
         target = self._wanted.get(checked.sop_uid)
-        if target is None or checked.found is None or checked.found.series_uid != self._series_uid:
+        if target is None or checked.series_uid != self._series_uid:
             await self._committer.discard(checked)
         elif checked.sop_uid in self.ready:
             await self._committer.quarantine(checked, InvalidInstance("the bundle contains this instance twice"))
@@ -130,7 +130,7 @@ class _Unpacking:
         else:
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)
-            self.ready[checked.sop_uid] = (checked.staged(), target)
+            self.ready[checked.sop_uid] = (checked.staged(target), target)
             self.arrival.ends_instance()
             self._by_name[self._name] = checked.sop_uid
 

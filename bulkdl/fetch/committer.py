@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from bulkdl.fetch.pixel_decoding import Decoders
 from bulkdl.fetch.plain_files import PlainFileValidator
 from bulkdl.fetch.targets import Target
 from bulkdl.fetch.threads import Threads
-from bulkdl.model.ids import SopInstanceUid
+from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import BESIDE, InstanceOutcome, Outcome
 from bulkdl.model.preamble import HEAD_BYTES, may_inflate
 from bulkdl.model.records import Entry, InstanceKey
@@ -61,19 +62,24 @@ class Received(NamedTuple):
 class Checked(NamedTuple):
     """A body that may be committed. `content` is None where the partial file has it, synced.
 
-    `found` is None for an invalid body that is accepted; `sop_uid` is that of its header or its target.
+    `series_uid` is None for an invalid body that is accepted; `sop_uid` is that of its header or its target.
     """
 
     partial: str
     content: bytes | None
     digests: Digests
     sop_uid: SopInstanceUid
-    found: ValidationResult | None
+    series_uid: SeriesUid | None
+    transfer_syntax_uid: str | None
     notes: tuple[str, ...]
 
-    def staged(self) -> Self:
-        """The same without its content, which the partial file has: the instances of a bundle may have a GiB."""
-        return self if self.content is None else self._replace(content=None)
+    def staged(self, target: Target) -> Self:
+        """The same without its content, which the partial file has, and with the texts of its target.
+
+        A bundle may have a GiB, and thousands of instances.
+        """
+        sop_uid = self.sop_uid if target.sop_uid is None else target.sop_uid
+        return self._replace(content=None, sop_uid=sop_uid, series_uid=target.series_uid)
 
 
 @dataclass(slots=True)
@@ -208,7 +214,7 @@ class Committer:
             sync_file(place)
             path.with_suffix(".json").unlink(missing_ok=True)
         note = f"{InvalidInstance.code}: {one_line(str(details.get('message')))}"
-        return Checked(partial, None, digests, target.sop_uid, None, (note,))
+        return Checked(partial, None, digests, target.sop_uid, None, None, (note,))
 
     async def confirm(self, target: Target, error: InvalidAtSource) -> None:
         """Note that the last invalid file of an entry is what the archive holds."""
@@ -272,13 +278,15 @@ class Committer:
         digests = received.digests or digests_of_source(source, with_md5=received.with_md5 or listed_md5 is not None)
         found = listed_otherwise(entry, digests) or found
         if isinstance(found, ValidationResult):
-            return Checked(received.partial, content, digests, found.sop_uid, found, found.notes)
+            syntax = sys.intern(found.transfer_syntax_uid)  # there are few
+            return Checked(received.partial, content, digests, found.sop_uid, found.series_uid, syntax, found.notes)
         if digests.md5 is None:
             digests = digests_of_source(source)  # the archive may be asked whether it holds these bytes
         is_same, seen.digests = seen.digests == digests, digests
         if isinstance(found, InvalidInstance) and (is_same or digests.md5 == listed_md5):
             if self.accepts_unsound and (sop_uid := _readable_uid(source, target)) is not None:
-                return Checked(received.partial, content, digests, sop_uid, None, (f"{InvalidInstance.code}: {found}",))
+                note = f"{InvalidInstance.code}: {found}"
+                return Checked(received.partial, content, digests, sop_uid, None, None, (note,))
             found = invalid_at_source(found)
         elif isinstance(found, WrongObject) and digests.md5 == listed_md5:
             found = WrongAtSource(f"{found}; the archive lists these bytes")
@@ -354,7 +362,7 @@ def _readable_uid(source: bytes | Path, target: Target | None) -> SopInstanceUid
 
 
 def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome, attempts: int = 0) -> InstanceOutcome:
-    digests, found = checked.digests, checked.found
+    digests = checked.digests
     return InstanceOutcome(
         series_uid=target.series_uid,
         key=target.entry.key,
@@ -365,7 +373,7 @@ def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome, att
         md5=digests.md5,
         sha256=digests.sha256,
         mtime_ns=mtime_ns,
-        transfer_syntax_uid=(found.transfer_syntax_uid or None) if found else None,
+        transfer_syntax_uid=checked.transfer_syntax_uid or None,
         notes=(*checked.notes, f"{BESIDE} {target.sop_uid}") if target.is_beside else checked.notes,
         name=target.special_name,
     )

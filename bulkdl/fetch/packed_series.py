@@ -70,7 +70,7 @@ class _UnpackingPackage:
             checked = await self._check(received, self._wanted[position])
             if (writing := self._committer.stage(checked)) is not None:
                 self._writing.append(writing)
-            self.ready[position] = checked.staged()
+            self.ready[position] = checked.staged(self._wanted[position])
             self.arrival.ends_instance()
         except InstanceError as error:
             self.failures[position] = error

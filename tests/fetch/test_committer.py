@@ -89,7 +89,8 @@ def received(content: bytes, name: str = "one.part") -> Received:
 
 
 def in_file(files: MirrorFiles, content: bytes, name: str = "one.part") -> Received:
-    return Received(files.partials.write(name, content), name)
+    files.partials.write(name, content)
+    return Received(files.partials.path(name), name)
 
 
 def md5_of(content: bytes) -> bytes:
