@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
 _PAGE: Final = 1_000
-_OWED_AT_ONCE: Final = 5_000  # instances in a page of work, about: each takes a quarter of a KB
+_OWED_AT_ONCE: Final = 3_200  # instances in a page of work, about: each takes a quarter of a KB
 
 
 def _selection_of(run: Run | None) -> int | None:

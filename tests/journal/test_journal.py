@@ -409,9 +409,9 @@ def test_a_page_of_work_has_few_series_where_they_are_large(journal: Journal) ->
     for number in range(5):
         record_listed(journal, run, number, range(2_000))
     work, cursor = journal.owed_work(run, after=None, limit=32, instances_per_item=1_500)
-    assert [len(item.entries) for item in work] == [1_500, 500, 1_500, 500, 1_500]
+    assert [len(item.entries) for item in work] == [1_500, 500, 1_500]
     rest, _ = journal.owed_work(run, after=cursor, limit=32, instances_per_item=1_500)
-    assert [len(item.entries) for item in rest] == [500, 1_500, 500, 1_500, 500]
+    assert [len(item.entries) for item in rest] == [500, 1_500, 500, 1_500]
 
 
 def test_gives_out_in_the_order_that_the_last_run_asked_for(journal: Journal) -> None:
