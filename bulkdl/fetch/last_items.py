@@ -6,8 +6,8 @@ from typing import Final
 
 from bulkdl.model.outcomes import SeriesWork
 
-_FEWEST_INSTANCES: Final = 16  # of an item: fewer cost more than they balance
-_ITEMS_OF_A_WORKER: Final = 2  # that are to be left for each, at least
+_FEWEST_INSTANCES: Final = 4  # of an item: fewer cost more than they balance (16 CT slices take 0.05 s)
+_ITEMS_OF_A_WORKER: Final = 3  # that are to be left for each, at least
 
 
 def in_last_items(

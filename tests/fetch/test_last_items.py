@@ -34,7 +34,7 @@ def sizes(page: list[SeriesWork], workers: int) -> list[int]:
 
 
 def test_the_items_become_smaller_towards_the_end() -> None:
-    assert sizes([work(100, number) for number in range(5)], 2) == [100, 100, 75, 25, 50, 37, 13, 25, 18, 16, 16, 16, 9]
+    assert sizes([work(30, number) for number in range(2)], 2) == [10, 8, 7, 5, 5, 4, 4, 4, 4, 4, 4, 1]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_worker_that_joins_is_counted() -> None:
     items = in_last_items([work(100, number) for number in range(2)], lambda: workers, lambda _: True)
     assert len(next(items).entries) == 100
     workers = 2
-    assert len(next(items).entries) == 25
+    assert len(next(items).entries) == 16
 
 
 @given(counts=st.lists(st.integers(1, 120), max_size=6), workers=st.integers(1, 9))
