@@ -46,7 +46,7 @@ Deliver = Callable[[InstanceOutcome], Awaitable[None]]
 DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
 _SINGLES_AFTER_A_BUNDLE: Final = 8
-_POLL_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,12 @@ class Worker:
                 self._under_way -= 1
                 self._room_changed.set()
 
-        async with self._decoders, self._plain, running_alongside(prepare()):
+        async with (
+            self._decoders,
+            self._plain,
+            running_alongside(prepare()),
+            running_alongside(self._look_for_room()),
+        ):
             workers = self._settings.share.ceiling + _SPARE_JOBS
             await run_pool(jobs(), do, workers=workers, ahead=workers, name="fetch")
 
@@ -273,9 +278,13 @@ class Worker:
         """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
         while not self._has_room():
             self._room_changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_SECONDS):
-                    await self._room_changed.wait()
+            await self._room_changed.wait()
+
+    async def _look_for_room(self) -> None:
+        """Let `_wait_for_room` look now and then: a process ceases to be busy without an event."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._room_changed.set()
 
     def _has_room(self) -> bool:
         is_far = all(source.archive.retrier.is_far for source in self._sources.values())
