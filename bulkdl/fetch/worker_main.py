@@ -9,6 +9,7 @@ from typing import Final
 
 from bulkdl.archive.connect import connect
 from bulkdl.archive.transports import import_transport
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError
@@ -123,7 +124,8 @@ def main() -> None:
 
 def work() -> None:
     """Run a worker process, in a process that is prepared."""
-    asyncio.run(WorkerMain().run())
+    with suppressed_pydicom_warnings:  # once for all, as in `verbs.prepared_process`
+        asyncio.run(WorkerMain().run())
 
 
 if __name__ == "__main__":

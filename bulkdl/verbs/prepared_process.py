@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from bulkdl.archive.transports import import_transport
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.fetch.worker_main import work
 from bulkdl.model.access import DEMOS, Access, ArchiveChoice
@@ -24,5 +25,8 @@ def prepared_process(archive: ArchiveChoice | None, settings: FetchSettings) -> 
         yield
         return
     disable_numpy()
-    with forked(work) if settings.workers != 1 and usable_cores() > 1 else nullcontext():
+    with (
+        forked(work) if settings.workers != 1 and usable_cores() > 1 else nullcontext(),
+        suppressed_pydicom_warnings,  # once for all: it costs a twentieth of a small instance
+    ):
         yield

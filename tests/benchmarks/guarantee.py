@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from bulkdl.dicom.pydicom_warnings import suppressed_pydicom_warnings
 from bulkdl.dicom.validation import validate
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.fetch.digests import digests_of_file
@@ -29,7 +30,7 @@ def check(path: Path, *, with_md5: bool) -> None:
 def main(folder: Path, *, with_md5: bool) -> None:
     disable_numpy()  # as our own processes do; those of the pool are forked from this one
     files = [path for path in folder.rglob("*") if path.is_file()]
-    with ProcessPoolExecutor(os.cpu_count()) as processes:
+    with suppressed_pydicom_warnings, ProcessPoolExecutor(os.cpu_count()) as processes:  # once for all, as ours
         list(processes.map(partial(check, with_md5=with_md5), files, chunksize=max(1, min(64, len(files) // 16))))
 
 
