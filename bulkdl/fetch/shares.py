@@ -1,6 +1,6 @@
 """How workers share the limits of one run: requests in flight, and bytes a second.
 
-The sum of all shares never exceeds a limit, not even while shares change: the shares that shrink are sent first.
+The sum of all shares never exceeds a limit, not even while shares change: a worker that joins gets its share last.
 """
 
 from collections.abc import Callable
@@ -33,26 +33,24 @@ class Shares:
 
     def __init__(self, whole: Share, first: Sharer) -> None:
         self._whole = whole
-        self._shares: dict[Sharer, Share] = {first: whole}
+        self._workers = [first]
 
     @property
     def has_room(self) -> bool:
         """Whether one more worker would get a request."""
-        return len(self._shares) < self._whole.ceiling
+        return len(self._workers) < self._whole.ceiling
 
     def join(self, worker: Sharer) -> None:
         """Give `worker` a share, after the shares of all others have shrunk."""
-        self._hand_out([*self._shares, worker])
+        self._workers.append(worker)
+        self._hand_out()
 
     def leave(self, worker: Sharer) -> None:
         """Divide the share of `worker`, which has ended, among the others. Safe to repeat."""
-        if worker in self._shares:
-            del self._shares[worker]
-            self._hand_out([*self._shares])
+        if worker in self._workers:
+            self._workers.remove(worker)
+            self._hand_out()
 
-    def _hand_out(self, workers: list[Sharer]) -> None:
-        none, new = Share(0), dict(zip(workers, divide(self._whole, len(workers)), strict=True))
-        for worker in sorted(new, key=lambda worker: new[worker].ceiling - self._shares.get(worker, none).ceiling):
-            if self._shares.get(worker) != new[worker]:
-                self._shares[worker] = new[worker]
-                worker(new[worker])
+    def _hand_out(self) -> None:
+        for worker, share in zip(self._workers, divide(self._whole, len(self._workers)), strict=True):
+            worker(share)

@@ -99,6 +99,27 @@ def test_a_twin_knows_as_much_and_tries_nothing_at_once() -> None:
     assert set(choices(chooser.twin(), 20)) == {ZIP}
 
 
+def test_trials_become_frequent_again_when_the_other_transport_pays() -> None:
+    chooser = informed(single=1, bundle=2)
+    choices(chooser, 300)
+    for _ in range(10):
+        learn(chooser, ZIP, instances=100, seconds=50)
+    trials = [number for number, transport in enumerate(choices(chooser, 300), 1) if transport is SINGLE]
+    assert [after - before for before, after in pairwise(trials)][:2] == [24, 48]
+
+
+def test_one_odd_measurement_changes_no_choice() -> None:
+    chooser = informed(single=1, bundle=0.8)
+    learn(chooser, SINGLE, seconds=0.5)
+    assert not chooser.prefers_singles(work(100))
+
+
+def test_a_twin_knows_how_large_instances_are() -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    learn(chooser, SINGLE, seconds=1, instances=6, size_bytes=6000)
+    assert chooser.twin().choose(work(100, size_bytes=None)) is ZIP
+
+
 def test_trials_that_teach_nothing_become_rarer() -> None:
     chosen = choices(informed(single=1, bundle=2), 300)
     trials = [number for number, transport in enumerate(chosen, 1) if transport is ZIP]
@@ -180,6 +201,13 @@ def test_a_permit_held_long_by_many_in_flight_costs_no_more_than_its_share() -> 
     learn(chooser, SINGLE, seconds=0.1, in_flight=(100, 100))  # 1 ms each
     learn(chooser, ZIP, seconds=1, instances=100, in_flight=(2, 2))  # 5 ms each
     assert choices(chooser).count(SINGLE) >= 100
+
+
+def test_a_zip_that_began_first_is_not_thought_to_be_dear() -> None:
+    chooser = TransportChooser(Transport.AUTO)
+    learn(chooser, SINGLE, seconds=0.08, in_flight=(40, 40))  # 2 ms each
+    learn(chooser, ZIP, seconds=0.9, instances=100, in_flight=(1, 16))  # 1 ms each
+    assert choices(chooser).count(ZIP) >= 100
 
 
 def test_a_zip_that_ends_last_is_not_thought_to_be_dear() -> None:
