@@ -9,9 +9,8 @@ between any two elements after its UIDs. The comparison of byte counts, elsewher
 """
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from bulkdl.dicom.attributes import InstanceAttributes, Tag, parse_identity, parse_study_uid
 from bulkdl.dicom.opening import sop_uid_by_pydicom
@@ -25,9 +24,8 @@ from bulkdl.model.settings import ValidationLevel
 from bulkdl.model.text import error_text
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationResult:
-    """A valid instance. `notes` are harmless irregularities, one sentence each.
+class ValidationResult(NamedTuple):
+    """A valid instance; a tuple, as it is made for each. `notes` are harmless irregularities, one sentence each.
 
     A note that begins with `NOT_DECODED` of `model.outcomes` says that level `pixels` was requested and not reached.
     """

@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -31,8 +30,7 @@ class ImportMode(StrEnum):
     MOVE = "move"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """A file of some folder; `shown` is its path relative to that folder, for people."""
 
     path: str

@@ -6,9 +6,9 @@ Only the listing of one folder, and the names of the folders to come, are in mem
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from bulkdl.runtime.disk import BOOKKEEPING
 
@@ -22,8 +22,7 @@ class FoundKind(StrEnum):
     UNREADABLE = "unreadable"  # a folder that cannot be listed, or an entry that cannot be examined
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One entry; `path` is relative to the walked folder, with `/`, and `""` for the folder itself.
 
     Names that are not UTF-8 have lone surrogates (PEP 383). `reason` says why an entry is UNREADABLE.
