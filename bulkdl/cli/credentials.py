@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import urllib.request
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +108,10 @@ def _proxy_of_environment(url: str) -> str | None:
     parts = urlsplit(url)
     if not parts.hostname or parts.hostname in _THIS_MACHINE:
         return None
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    import urllib.request  # noqa: PLC0415 - late: it takes 10 ms, and most users have no proxy
+
     proxies = urllib.request.getproxies_environment()
     if urllib.request.proxy_bypass_environment(parts.netloc, proxies):  # type: ignore[attr-defined, unused-ignore]
         return None

@@ -15,7 +15,15 @@ HEAVY = ("aiohttp", "asyncio", "numpy", "pydicom", "sqlite3", "bulkdl.verbs", "b
 # What a mirror needs at times, and imports then: some milliseconds each, in each process of a run.
 LATE = (
     *("aiohttp", "pydicom", "numpy", "pandas", "duckdb", "csv", "difflib", "tomllib", "zipfile"),
-    *("html", "html.parser", "xml.etree.ElementTree", "bulkdl.manifest", "bulkdl.server", "bulkdl.verbs.locking"),
+    *(
+        "html",
+        "html.parser",
+        "urllib.request",
+        "xml.etree.ElementTree",
+        "bulkdl.manifest",
+        "bulkdl.server",
+        "bulkdl.verbs.locking",
+    ),
     *("bulkdl.archive.dicomweb.multipart", "bulkdl.archive.idc.catalogue"),
     *("bulkdl.model.data_sets", "bulkdl.model.reports.log", "bulkdl.model.reports.status"),
 )
