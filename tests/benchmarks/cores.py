@@ -117,9 +117,9 @@ def _move(pid: int, group: Path) -> None:
 
 
 def _spread(pid: int, cores: Sequence[Path], ended: threading.Event) -> None:
-    """Move each process that the command starts to a core that has none yet."""
+    """Move each process that the command starts to a core that has none yet, until all have one: looking takes time."""
     known = {pid}
-    while not ended.wait(_EVERY_SECONDS):
+    while len(known) < len(cores) and not ended.wait(_EVERY_SECONDS):
         with suppress(psutil.Error):
             for child in psutil.Process(pid).children(recursive=True):
                 if child.pid not in known:
