@@ -62,13 +62,18 @@ class Progress(Event):
 
 @dataclass(frozen=True, slots=True)
 class Verifying(Event):
-    """The state of a verification: files verified, of how many, their bytes, and problems found."""
+    """The state of a verification: files verified, of how many, bytes read, and problems found.
+
+    `bytes_checked` counts those of unfinished files, too. `bytes_held` is how many there are to read, 0 where only
+    sizes are compared.
+    """
 
     name: ClassVar[str] = "verifying"
     checked: int
     held: int
     bytes_checked: int
     problems: int
+    bytes_held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,14 +77,7 @@ class WorkStates:
             case Progress():
                 return state_of_run(event)
             case Verifying():
-                state = WorkState(
-                    "verifying",
-                    event.checked,
-                    event.held,
-                    f"{event.checked:,} of {event.held:,} files",
-                    *self._measured(event, event.bytes_checked, event.checked, event.held),
-                    problems=_count(event.problems, "problem"),
-                )
+                state = self._state_of_verification(event)
             case Adopting():
                 state = WorkState(
                     "adopting",
@@ -107,14 +100,33 @@ class WorkStates:
                 return None
         return state
 
-    def _measured(self, event: Event, size_bytes: int, done: int, total: int) -> tuple[float, float | None]:
+    def _state_of_verification(self, event: Verifying) -> WorkState:
+        """The state of a verification: by its bytes, or by its files where these are not read."""
+        files, total = f"{event.checked:,} of {event.held:,} files", event.bytes_held
+        left = max(0, total - event.bytes_checked) if total else None
+        is_whole = event.checked >= event.held
+        return WorkState(
+            "verifying",
+            min(event.bytes_checked, total if is_whole else total - 1e-3) if total else event.checked,
+            total or event.held,
+            f"{human_bytes(event.bytes_checked)} of {human_bytes(total)}" if total else files,
+            *self._measured(event, event.bytes_checked, event.checked, event.held, left),
+            details=(files,) if total else (),
+            problems=_count(event.problems, "problem"),
+        )
+
+    def _measured(
+        self, event: Event, size_bytes: int, done: int, total: int, bytes_left: int | None = None
+    ) -> tuple[float, float | None]:
         if self._kind not in {None, type(event)}:
             self._rate = TransferRate(self._clock, first=size_bytes)
             self._remaining = RemainingTime(self._clock, first_bytes=size_bytes, first_instances=done)
         self._kind = type(event)
         self._rate.add(size_bytes)
         self._remaining.add(size_bytes, done)
-        return self._rate.per_second(), self._remaining.seconds(bytes_left=None, instances_left=max(0, total - done))
+        return self._rate.per_second(), self._remaining.seconds(
+            bytes_left=bytes_left, instances_left=max(0, total - done)
+        )
 
 
 def state_of_run(event: Progress) -> WorkState:

@@ -34,27 +34,28 @@ class _Stopped(Exception):
 
 
 def verify_batch(
-    files: tuple[ExpectedFile, ...], is_stopped: Callable[[], bool] = lambda: False
+    files: tuple[ExpectedFile, ...], goes_on: Callable[[int], bool] = lambda _: True
 ) -> tuple[ProblemKind | None, ...] | None:
     """The problem of each file, in the same order; None where there is none.
 
-    Calls `is_stopped` often, within large files too. Once it is True there is no answer at all.
+    Calls `goes_on` with the number of bytes after each read, within large files too. Once it returns False there is no
+    answer at all.
     """
     buffer = memoryview(bytearray(_READ_BYTES))
     try:
-        return tuple(_verify_one(file, buffer, is_stopped) for file in files)
+        return tuple(_verify_one(file, buffer, goes_on) for file in files)
     except _Stopped:
         return None
 
 
-def _verify_one(file: ExpectedFile, buffer: memoryview, is_stopped: Callable[[], bool]) -> ProblemKind | None:
+def _verify_one(file: ExpectedFile, buffer: memoryview, goes_on: Callable[[int], bool]) -> ProblemKind | None:
     try:
         found = os.lstat(file.path)
         if not stat.S_ISREG(found.st_mode):  # a link counts as altered, whatever its target
             return ProblemKind.ALTERED
         if found.st_size != file.size_bytes:
             return ProblemKind.TRUNCATED if found.st_size < file.size_bytes else ProblemKind.ALTERED
-        if file.sha256 is not None and _sha256(file.path, buffer, is_stopped) != file.sha256:
+        if file.sha256 is not None and _sha256(file.path, buffer, goes_on) != file.sha256:
             return ProblemKind.ALTERED
     except (FileNotFoundError, NotADirectoryError):
         return ProblemKind.MISSING
@@ -63,12 +64,12 @@ def _verify_one(file: ExpectedFile, buffer: memoryview, is_stopped: Callable[[],
     return None
 
 
-def _sha256(path: str, buffer: memoryview, is_stopped: Callable[[], bool]) -> bytes:
+def _sha256(path: str, buffer: memoryview, goes_on: Callable[[int], bool]) -> bytes:
     hashing = hashlib.sha256()
     with open(path, "rb", buffering=0, opener=lambda file, _: os.open(file, READ)) as file:
         while count := file.readinto(buffer):
             hashing.update(buffer[:count])
-            if is_stopped():
+            if not goes_on(count):
                 raise _Stopped
     return hashing.digest()
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
@@ -26,7 +27,7 @@ from bulkdl.model.text import storable
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import BOOKKEEPING, VERIFY_POSITION
 from bulkdl.runtime.processes import AnsweringProcess
-from bulkdl.runtime.tasks import run_pool
+from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.side_names import is_side_file
 from bulkdl.store.state_files import forget_state, load_state, save_state
@@ -47,7 +48,8 @@ _SMALL_BYTES: Final = 128 << 10
 _WORTH_PROCESSES: Final = 5_000
 
 Kinds: TypeAlias = tuple[ProblemKind | None, ...]
-VerifyBatch: TypeAlias = Callable[[tuple[ExpectedFile, ...]], Awaitable[Kinds | None]]
+GoesOn: TypeAlias = Callable[[int], bool]
+VerifyBatch: TypeAlias = Callable[[tuple[ExpectedFile, ...], GoesOn], Awaitable[Kinds | None]]
 Batch: TypeAlias = list[HeldInstance]
 Damage: TypeAlias = tuple[HeldInstance, ProblemKind]
 
@@ -73,7 +75,7 @@ class FileVerification:
     _run: int = field(init=False)
     _counts: Counts = field(init=False)
     _since: datetime = field(default_factory=now)
-    _announced: float = field(default_factory=time.monotonic)
+    _read: dict[int, int] = field(default_factory=dict)  # bytes of the batches that are not recorded, by number
     _kept: float = field(default_factory=time.monotonic)
 
     async def run(self, *, from_start: bool) -> None:
@@ -140,16 +142,22 @@ class FileVerification:
     async def _verify_held(self) -> None:
         done: dict[int, tuple[Batch, Kinds]] = {}
         next_number = 0
-        async with _verifiers(self._counts, quick=self.quick, stop=self.context.stop) as (verify, at_once):
+        async with (
+            running_alongside(self._announce_often()),
+            _verifiers(self._counts, quick=self.quick) as (verify, at_once),
+        ):
 
             async def verify_one(numbered: tuple[int, Batch]) -> None:
                 nonlocal next_number
                 number, batch = numbered
-                kinds = await verify(tuple(map(self._expected, batch)))
+                self._read[number] = 0
+                kinds = await verify(tuple(map(self._expected, batch)), partial(self._goes_on, number))
                 if kinds is None:  # stopped half-way: the batch does not count
+                    del self._read[number]
                     return
                 done[number] = batch, kinds
                 while next_number in done:
+                    del self._read[next_number]
                     self._record(*done.pop(next_number), is_again=next_number == 0 and bool(self.again))
                     next_number += 1
 
@@ -168,6 +176,11 @@ class FileVerification:
                 yield number, batch
                 number += 1
 
+    def _goes_on(self, number: int, size_bytes: int) -> bool:
+        """Count the bytes that a thread has read of a batch; whether it is to read on."""
+        self._read[number] += size_bytes
+        return not self.context.stop.is_set()
+
     def _expected(self, held: HeldInstance) -> ExpectedFile:
         sha256 = None if self.quick else held.sha256
         return ExpectedFile(str(self.files.absolute(held.path)), held.size_bytes, sha256)
@@ -180,15 +193,19 @@ class FileVerification:
             self.again = []
         else:
             self.after = (batch[-1].series_id, batch[-1].sop_uid)
-        if time.monotonic() - self._announced >= _ANNOUNCE_SECONDS:
-            self._announce()
         if time.monotonic() - self._kept >= _POSITION_SECONDS:
             self._keep_position()
 
+    async def _announce_often(self) -> None:
+        while True:
+            await asyncio.sleep(_ANNOUNCE_SECONDS)
+            self._announce()
+
     def _announce(self) -> None:
         problems = len(self.damaged) + len(self.foreign)
-        self.context.sink(Verifying(self.checked, self._counts.held, self.bytes_checked, problems))
-        self._announced = time.monotonic()
+        bytes_read = self.bytes_checked + sum(self._read.values())
+        bytes_held = 0 if self.quick else self._counts.held_bytes
+        self.context.sink(Verifying(self.checked, self._counts.held, bytes_read, problems, bytes_held))
 
     async def _find_foreign(self) -> None:
         """Find files that the journal does not know. A file of an owed instance is not foreign: `resume` adopts it."""
@@ -230,13 +247,13 @@ def _split(page: Batch) -> Iterator[Batch]:
 
 
 @asynccontextmanager
-async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> AsyncIterator[tuple[VerifyBatch, int]]:
+async def _verifiers(counts: Counts, *, quick: bool) -> AsyncIterator[tuple[VerifyBatch, int]]:
     """What verifies a batch, and how many at a time: threads, or processes for many small files."""
     at_once = min(usable_cores(), _MOST_AT_ONCE)
     is_small = counts.held_bytes < counts.held * _SMALL_BYTES
 
-    async def by_thread(batch: tuple[ExpectedFile, ...]) -> Kinds | None:
-        return await asyncio.to_thread(verify_batch, batch, stop.is_set)
+    async def by_thread(batch: tuple[ExpectedFile, ...], goes_on: GoesOn) -> Kinds | None:
+        return await asyncio.to_thread(verify_batch, batch, goes_on)
 
     if quick or at_once == 1 or counts.held < _WORTH_PROCESSES or not is_small or not sys.executable:
         yield by_thread, max(2, at_once)
@@ -245,7 +262,7 @@ async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
         program = "bulkdl.verbs.verify_batch"
         free = [await stack.enter_async_context(AnsweringProcess(program)) for _ in range(at_once)]
 
-        async def by_process(batch: tuple[ExpectedFile, ...]) -> Kinds | None:
+        async def by_process(batch: tuple[ExpectedFile, ...], goes_on: GoesOn) -> Kinds | None:
             process = free.pop()  # there are as many as batches in progress
             try:
                 answer: Kinds | None = await process.ask(batch)
@@ -253,7 +270,7 @@ async def _verifiers(counts: Counts, *, quick: bool, stop: asyncio.Event) -> Asy
                 answer = None
             finally:
                 free.append(process)
-            return answer if answer is not None else await by_thread(batch)
+            return answer if answer is not None else await by_thread(batch, goes_on)
 
         yield by_process, at_once
 

@@ -110,7 +110,8 @@ async def verify_against(folder: Path, lock: Path, context: RunContext) -> Verif
         for found, digests, sop_uid in await asyncio.to_thread(_read_all, folder, batch, audit):
             audit.take(found, digests, sop_uid)
         wrong = len(audit.wrong) + len(audit.others)
-        context.sink(Verifying(audit.checked, audit.head.instances, audit.bytes_checked, wrong))
+        size_bytes = 0 if audit.head.unsized else audit.head.size_bytes
+        context.sink(Verifying(audit.checked, audit.head.instances, audit.bytes_checked, wrong, size_bytes))
 
     await run_pool(_batches(folder, context.stop), read, workers=min(_AT_ONCE, usable_cores()), name="audit")
     complete = audit.complete_series()

@@ -73,6 +73,21 @@ def test_rates_of_verifications_and_adoptions_are_measured_apart() -> None:
     assert (adopted.rate, adopted.problems) == ("500 B/s", "2 rejected")
 
 
+def test_a_verification_counts_bytes_where_files_are_read() -> None:
+    clock = HandMovedClock()
+    states = WorkStates(clock)
+    clock.now += 2
+    state = states.of(Verifying(1, 4, 30_000_000, 2, 120_000_000))
+    assert str(state) == ("25%, verifying, 30.0 MB of 120.0 MB, 15.0 MB/s, 6.0 s left, 2 problems, 1 of 4 files")
+
+
+@pytest.mark.parametrize(("files", "percent"), [(3, "99%"), (4, "100%")])
+def test_a_verification_is_complete_with_its_last_file(files: int, percent: str) -> None:
+    state = WorkStates(HandMovedClock()).of(Verifying(files, 4, 120_000_000, 0, 120_000_000))
+    assert state is not None
+    assert state.percent == percent
+
+
 def test_an_event_without_counts_has_no_state() -> None:
     assert WorkStates(HandMovedClock()).of(Noted("x")) is None
 

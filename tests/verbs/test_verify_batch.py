@@ -39,7 +39,21 @@ def test_each_problem_has_its_kind(tmp_path: Path) -> None:
 
 
 def test_a_stopped_batch_has_no_answer(tmp_path: Path) -> None:
-    assert verify_batch((expected(tmp_path / "a"),), lambda: True) is None
+    assert verify_batch((expected(tmp_path / "a"),), lambda _: False) is None
+
+
+def test_what_is_read_is_counted_within_files_too(tmp_path: Path) -> None:
+    content, sizes = bytes(600_000), list[int]()
+    large = expected(tmp_path / "a", size=len(content), sha256=hashlib.sha256(content).digest())
+    Path(large.path).write_bytes(content)
+
+    def count(size: int) -> bool:
+        sizes.append(size)
+        return True
+
+    assert verify_batch((large, expected(tmp_path / "b")), count) == (None, None)
+    assert sum(sizes) == len(content) + len(CONTENT)
+    assert len(sizes) > 2
 
 
 @pytest.mark.parametrize("sha256", [SHA256, bytes(32)])

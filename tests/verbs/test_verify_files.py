@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,6 +187,33 @@ def test_progress_counts_up_to_all(tmp_path: Path) -> None:
     last = [event for event in events if isinstance(event, Verifying)][-1]
     assert (last.checked, last.held, last.problems) == (len(paths), len(paths), 0)
     assert last.bytes_checked == sum(path.stat().st_size for path in paths)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_progress_knows_how_many_bytes_are_to_be_read(tmp_path: Path, *, quick: bool) -> None:
+    paths = make_mirror(tmp_path, series=1, per_series=PER_SERIES)
+    events: list[Event] = []
+    audit(tmp_path, sink=events.append, quick=quick)
+    size_bytes = sum(path.stat().st_size for path in paths)
+    assert {event.bytes_held for event in events if isinstance(event, Verifying)} == {0 if quick else size_bytes}
+
+
+def test_progress_counts_what_was_read_of_a_file_that_is_not_finished(tmp_path: Path) -> None:
+    make_mirror(tmp_path, series=1, per_series=1)
+    announced = threading.Event()
+
+    class AskedAfterEachRead(asyncio.Event):
+        def is_set(self) -> bool:
+            if threading.current_thread() is not threading.main_thread():
+                announced.wait(20)
+            return super().is_set()
+
+    def sink(event: Event) -> None:
+        if isinstance(event, Verifying) and event.bytes_checked and not event.checked:
+            announced.set()
+
+    audit(tmp_path, sink=sink, stop=AskedAfterEachRead())
+    assert announced.is_set()
 
 
 def test_a_complete_verification_leaves_nothing_behind(tmp_path: Path) -> None:
