@@ -23,9 +23,7 @@ from bulkdl.store.layout import plain_names, special_name
 
 # The permits for requests in flight limit them further; downloads wait for the same permits, first come, first served.
 _LISTS_AT_ONCE: Final = 32
-_INSTANCES_AT_ONCE: Final = (
-    8_000  # of the Series that are being listed: each takes a third of a KB until it is recorded
-)
+_INSTANCES_AT_ONCE: Final = 8_000  # of these Series: each takes a third of a KB until it is recorded
 _PAGE: Final = 100
 _MOST_OF_A_SERIES: Final = 8  # requests, of which there is only one if the Series comes as a bundle
 _NOT_LISTED: Final = "the archive does not list this instance in its series"

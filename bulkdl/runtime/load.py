@@ -39,8 +39,9 @@ def wanted_seconds() -> float:
     A container, or a machine that others use, may give a process a part of a core alone.
     """
     waited = 0
-    with suppress(OSError):  # a thread has ended meanwhile
-        waited = sum(int(path.read_bytes().split()[1]) for path in _THREADS.glob("*/schedstat"))
+    for path in _THREADS.glob("*/schedstat"):
+        with suppress(OSError):  # a thread has ended meanwhile
+            waited += int(path.read_bytes().split()[1])
     return time.process_time() + waited / 1e9
 
 
