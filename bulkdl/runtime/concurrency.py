@@ -40,9 +40,11 @@ _LATE: Final = 1 / 8
 # A line is narrow where it brings no more than this, and bodies take many round trips. Its connections warm up for
 # seconds: meanwhile a doubling seems to pay, and only fills the queue (measured at 10 Mbit/s and 200 ms: 24 CT slices
 # take 13.0 to 14.9 s with 3 to 6 at once, 12 to 36 s with 8). So the first round is not measured, and steps are small.
+# A connection that is opened before a full queue may stay slow for ten seconds, so none is before so many rounds.
 _NARROW_BYTES_PER_SECOND: Final = 2_000_000
 _MANY_TRIPS: Final = 5
 _NARROW_STEP: Final = 1 / 4
+_NARROW_ROUNDS: Final = 5
 _NEWEST: Final = 32
 _FEWEST_ANSWERS: Final = 4
 _TIMES_AT_ONCE: Final = 4
@@ -249,7 +251,8 @@ class Limiter:
     def _has_seen_enough(self, seconds: float) -> bool:
         """Whether the window distinguishes a step of the present size from noise: smaller steps need more requests."""
         if self._is_opening:
-            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= self.limit
+            rounds = _NARROW_ROUNDS if self._is_warm and self.limit == self._held else 1
+            return seconds >= _FIRST_WINDOW_SECONDS and self._done >= rounds * self.limit
         step = abs(self.limit - self._held) / self._held or max(self._step, 1 / self._held)
         least_seconds = _COARSE_WINDOW_SECONDS if step >= _COARSE_STEP else _FINE_WINDOW_SECONDS
         if seconds < least_seconds or self._done < 2 * self.limit:

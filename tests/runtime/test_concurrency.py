@@ -81,11 +81,11 @@ def test_a_very_long_line_begins_with_few_requests(seconds: list[float], ceiling
 
 @pytest.mark.parametrize(
     ("size_bytes", "seconds", "limits"),
-    [(500_000, 1.5, [4, 5, 5, 7]), (5_000_000, 1.5, [8]), (5_000, 0.25, [8])],
+    [(500_000, 1.5, [4, 4, 4, 4, 4, 5, 5, 7]), (5_000_000, 1.5, [8]), (5_000, 0.25, [8])],
     ids=["a narrow line", "a wide line", "a slow archive"],
 )
 def test_a_very_long_and_narrow_line_is_given_time(size_bytes: int, seconds: float, limits: list[int]) -> None:
-    """Its connections warm up in the first round of each limit."""
+    """Its connections warm up in the first round of each limit, and a connection more is slow for long."""
     limiter = Limiter(ceiling=100)
     limiter.begin(0.2, 300, in_flight=1, now=1.0)
     limiter.record(Sample(0.2, 300), in_flight=0, now=1.2)
@@ -179,7 +179,8 @@ def test_a_full_and_narrow_line_is_given_time(begun: list[float], seconds: float
     _round(limiter, begun, now=1.0, seconds=seconds)
     assert limiter.limit == limit
     if limit == FIRST_LIMIT:
-        _round(limiter, begun, now=5.0, seconds=seconds)
+        for number in range(1, 6):
+            _round(limiter, begun, now=1.0 + 4 * number, seconds=seconds)
         assert limiter.limit == 10
 
 
