@@ -47,11 +47,12 @@ def main() -> None:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     if not given.render and (lacking := [name for name in _PROGRAMS if shutil.which(name) is None]):
         raise SystemExit(f"{', '.join(lacking)}: missing; install Debian's nginx-light, curl, aria2, wget2 and wrk")
-    known = record.read(given.results, report.machine()) if given.render or given.parts else {}
+    machine, notes = record.made_with(given.results) if given.render else (report.machine(), _notes())
+    known = record.read(given.results, machine) if given.render or given.parts else {}
     if given.render:
-        text = report.write(list(known.values()), record.notes(given.results), given.results)
+        text = report.write(list(known.values()), machine, notes, given.results)
     else:
-        text = _measure(given, known, _notes())
+        text = _measure(given, known, machine, notes)
     sys.stdout.write(f"{text}\n")
     for goal in report.unexplained(known.values()):
         say(f"missed, without a paragraph in missed.md: {goal.name}: {goal.found}, wanted: {goal.wanted}")
@@ -71,7 +72,7 @@ def _notes() -> list[str]:
     return notes
 
 
-def _measure(given: argparse.Namespace, known: dict[str, Record], notes: list[str]) -> str:
+def _measure(given: argparse.Namespace, known: dict[str, Record], machine: str, notes: list[str]) -> str:
     """Run the parts one after the other; each result is on the disk when the next begins. The report of all."""
     things = corpus.ready(Path(tempfile.gettempdir()) / f"bulkdl-bench-corpus-{corpus.VERSION}")
     rounds, text = 1 if given.short else given.rounds, ""
@@ -90,7 +91,7 @@ def _measure(given: argparse.Namespace, known: dict[str, Record], notes: list[st
             ordered = [known[part] for part in PARTS if part in known]
             known.clear()
             known.update({one.name: one for one in ordered})
-            text = report.write(ordered, notes, results)
+            text = report.write(ordered, machine, notes, results)
     return text
 
 

@@ -46,10 +46,11 @@ def read(folder: Path, machine: str) -> dict[str, Record]:
     return {row["name"]: _record(row) for row in document.get("parts", [])}
 
 
-def notes(folder: Path) -> list[str]:
-    """What was remarkable when the records in `folder` were made."""
+def made_with(folder: Path) -> tuple[str, list[str]]:
+    """The machine on which the records in `folder` were made, and what was remarkable then."""
     path = folder / _FILE
-    return list(json.loads(path.read_text()).get("notes", [])) if path.is_file() else []
+    document = json.loads(path.read_text()) if path.is_file() else {}
+    return document.get("machine", ""), document.get("notes", [])
 
 
 def write(folder: Path, machine: str, records: Iterable[Record], further: Mapping[str, Any]) -> None:

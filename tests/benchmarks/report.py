@@ -73,9 +73,9 @@ def unexplained(records: Iterable[Record]) -> list[Goal]:
     return [goal for goal in goals_of(records) if not goal.met and goal.name not in explained]
 
 
-def write(records: Sequence[Record], notes: Sequence[str], folder: Path = RESULTS) -> str:
-    """Write `latest.json`, `latest.md` and `speed.svg`; returns the Markdown."""
-    kind, date = machine(), max((one.date for one in records), default="")
+def write(records: Sequence[Record], kind: str, notes: Sequence[str], folder: Path = RESULTS) -> str:
+    """Write `latest.json`, `latest.md` and `speed.svg` for a machine of this `kind`; returns the Markdown."""
+    date = max((one.date for one in records), default="")
     text = _markdown(records, notes, kind, date)
     results = [one.result for one in records if one.result is not None]
     goals = goals_of(records)
