@@ -397,9 +397,8 @@ class Connection:
         self._unseen_bytes = 1
         self._has_open_window = False
         self._looking: asyncio.TimerHandle | None = None
-        self._is_encrypted = encrypted = isinstance(link, ssl.SSLSocket)
-        self._reads_at_once, self._read_bytes = (_RECORDS_AT_ONCE, _RECORD_BYTES) if encrypted else (1, _WHOLE_BYTES)
-        self._held_bytes = _RECORD_BYTES if encrypted else 0  # at most, by OpenSSL: the beginning of a record
+        self._is_encrypted = isinstance(link, ssl.SSLSocket)
+        self._held_bytes = _RECORD_BYTES if self._is_encrypted else 0  # at most, by OpenSSL: the beginning of a record
         self.watch()
 
     def watch_for(self, unseen_bytes: int) -> None:
@@ -429,10 +428,13 @@ class Connection:
             response.wake()
             return
         try:
-            for _ in range(self._reads_at_once):
-                if not (wanted := min(response.wanted_bytes, self._read_bytes)):
-                    break
-                if self.is_nearby and not self._is_encrypted and not response.has_begun:
+            if self._is_encrypted:
+                if not response.has_begun:
+                    response.feed(self._link.recv(_RECORD_BYTES))
+                self._feed_records(response)
+            else:
+                wanted = response.wanted_bytes
+                if self.is_nearby and not response.has_begun:
                     wanted = self._header_bytes() or wanted
                 response.feed(self._link.recv(wanted))
         except _NOT_YET:
@@ -443,6 +445,24 @@ class Connection:
             self.unwatch()
         elif _HAS_LOW_WATER_MARK:
             self._wake_at(max(1, response.unseen_bytes - self._held_bytes))
+
+    def _feed_records(self, response: SocketResponse) -> None:
+        """Give the bytes of some records of TLS at once: one by one, they take more time than to decrypt them."""
+        pieces, wanted = list[bytes](), response.wanted_bytes
+        failure, is_end = None, False
+        try:
+            while wanted and len(pieces) < _RECORDS_AT_ONCE and not is_end:
+                pieces.append(data := self._link.recv(min(wanted, _RECORD_BYTES)))
+                wanted -= len(data)
+                is_end = not data
+        except OSError as error:
+            failure = error
+        if any(pieces):
+            response.feed(b"".join(pieces))
+        if is_end and not response.is_done:
+            response.feed(b"")
+        if failure is not None:
+            raise failure
 
     def _header_bytes(self) -> int:
         """The size of the header that has arrived; 0 if its end has not."""

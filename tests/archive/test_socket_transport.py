@@ -158,6 +158,15 @@ async def test_a_body_may_end_with_its_connection(*, is_tls: bool) -> None:
             assert server.connections == 2
 
 
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+async def test_a_connection_may_end_behind_a_body(*, is_tls: bool) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+    with over_tls(is_tls):
+        answered = raw(chunked % (len(BODY), BODY))
+        async with transport_to(answered, access=Access(ca_bundle=str(CERTIFICATE))) as (transport, server):
+            assert await _get(transport, server) == BODY
+
+
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])
 async def test_a_body_comes_over_tls(*, reads: bool) -> None:
     access = Access(ca_bundle=str(CERTIFICATE))
