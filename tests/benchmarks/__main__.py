@@ -62,6 +62,8 @@ def _notes() -> list[str]:
     notes = [f"Not installed, so not compared: {name}." for name in peers.missing()]
     if (why := link.missing()) is not None:
         notes.append(f"No slow links: {why}.")
+    else:
+        notes.append(f"Congestion control of TCP, on the slow links too: {link.congestion_control()}.")
     if (load := os.getloadavg()[1]) > (os.cpu_count() or 1) * _IDLE_SHARE:
         notes.append(
             f"The machine was busy with other work: its load was {load:.1f} before the start. Seconds are too long for "

@@ -58,9 +58,15 @@ class Line:
         return self.mbit * 8192 // 1000
 
 
+_CONGESTION_CONTROL: Final = Path("/proc/sys/net/ipv4/tcp_congestion_control")
 FAR: Final = Line()
 LOSSY: Final = Line(loss=0.5)
 NARROW: Final = Line(delay_ms=90, mbit=10, jitter_ms=20)
+
+
+def congestion_control() -> str:
+    """How senders react to loss and delay, also over the link; what far scenarios take depends on it."""
+    return _CONGESTION_CONTROL.read_text().strip()
 
 
 @contextmanager
