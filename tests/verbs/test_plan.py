@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -202,14 +201,11 @@ IN_RELEASE_25: Final = {
 @pytest.mark.parametrize("name", IN_RELEASE_25)
 async def test_a_real_manifest_is_planned_against_the_real_index(name: str, tmp_path: Path) -> None:
     choice = bulkdl.reach("idc+http://127.0.0.1:9", cache=tmp_path)
-    started = time.process_time()  # of all threads; a busy machine takes longer by the clock
     report = await bulkdl.plan_async(manifest=MANIFESTS / f"{name}.tcia", archive=choice)
-    seconds = time.process_time() - started
     if not (report.release or "").startswith("IDC release 25 "):
         pytest.skip(f"the figures are of release 25, not of {report.release}")
     current = report.series.selected - report.withdrawn - report.series.failed
     assert (current, report.withdrawn, report.series.failed) == IN_RELEASE_25[name]
-    assert seconds < 2
 
 
 @pytest.mark.skipif(not MANIFESTS.is_dir(), reason="BULKDL_TCIA_MANIFESTS does not name the folder of the manifests")
