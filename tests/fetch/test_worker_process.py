@@ -28,8 +28,9 @@ from bulkdl.runtime.processes import packed, receive
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.faults import CERTIFICATE
+from tests.support.faults import CERTIFICATE, Action, Exchange, Seen
 from tests.support.journals import outcome
+from tests.support.waiting import until
 
 MADE_UP = list(instances(series=3, per_series=4))
 
@@ -91,6 +92,28 @@ async def test_a_process_with_an_assignment_does_all_work(files: MirrorFiles) ->
     assert ended.given_back == []
     assert worker.traffic.requests == len(MADE_UP)
     assert worker.traffic.limit == 2  # the share that it was given before `assign`
+
+
+async def test_a_process_at_work_keeps_to_a_share_that_changes(files: MirrorFiles) -> None:
+    ended, gate = Ended(), asyncio.Event()
+
+    def hold(seen: Seen) -> Action:
+        async def act(exchange: Exchange) -> None:
+            await gate.wait()
+            await archive.right(seen)(exchange)
+
+        return act
+
+    async with BadArchive(MADE_UP, hold) as archive:
+        worker = WorkerProcess(RunContext(), give_back=ended.give_back)
+        worker.assign(settings(archive, files))
+        running = asyncio.ensure_future(worker.run(items(), ended.deliver))
+        await until(lambda: worker.traffic.limit == 4)
+        worker.share(Share(2))
+        await until(lambda: worker.traffic.limit == 2)
+        gate.set()
+        await running
+    assert {outcome.key for outcome in ended.outcomes} == {one.sop_uid for one in MADE_UP}
 
 
 @pytest.mark.parametrize("how", ["dismissed", "stopped"])
