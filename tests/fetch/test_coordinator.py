@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -168,7 +168,8 @@ async def test_a_run_ends_with_its_last_outcome(files: MirrorFiles, monkeypatch:
 async def test_a_run_that_may_find_more_records_its_outcomes_in_groups(
     files: MirrorFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = GatedArchive()
+    gate = asyncio.Event()
+    archive = HeldArchive(lambda _: gate.wait())
     async with coordinator(files, archive=archive, owed=(3,)) as (made, recording):
         recording.may_end.set()
         loop = asyncio.get_running_loop()
@@ -177,7 +178,7 @@ async def test_a_run_that_may_find_more_records_its_outcomes_in_groups(
             patch.setattr(loop, "time", lambda: now)  # no timer ever ends
             fetching = asyncio.ensure_future(made.fetch(Stage()))
             await some_steps()  # the journal is read to its end
-            archive.gate.set()
+            gate.set()
             await some_steps()
             assert (archive.requests, recording.recordings) == (3, 0)
             fetching.cancel()
@@ -195,48 +196,31 @@ async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: Mi
         assert made.outcomes.total() == 1
 
 
-class SlowArchive(MemoryArchive):
-    """Has no instance, and says so when `may_answer`."""
+class HeldArchive(MemoryArchive):
+    """Has no instance, and says so when `held` returns for the Series of one."""
 
-    def __init__(self, may_answer: Callable[[], bool]) -> None:
+    def __init__(self, held: Callable[[SeriesUid], Awaitable[object]]) -> None:
         super().__init__({})
-        self._may_answer = may_answer
+        self._held = held
 
     @asynccontextmanager
     async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
-        await until(self._may_answer)
+        await self._held(series_uid)
         async with super().open(series_uid, entry, rest=rest) as body:
             yield body
 
 
-class GatedArchive(MemoryArchive):
-    """Has no instance, and says so once the `gate` is open."""
-
-    def __init__(self) -> None:
-        super().__init__({})
-        self.gate = asyncio.Event()
-
-    @asynccontextmanager
-    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
-        await self.gate.wait()
-        async with super().open(series_uid, entry, rest=rest) as body:
-            yield body
-
-
-class StallingArchive(MemoryArchive):
+class StallingArchive(HeldArchive):
     """Has no instance of the first Series, and never answers requests for others. `stalls` when one waits."""
 
     def __init__(self) -> None:
-        super().__init__({})
+        super().__init__(self._stall)
         self.stalls = asyncio.Event()
 
-    @asynccontextmanager
-    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+    async def _stall(self, series_uid: SeriesUid) -> None:
         if series_uid != uid_of_series(1):
             self.stalls.set()
             await asyncio.Event().wait()
-        async with super().open(series_uid, entry, rest=rest) as body:
-            yield body
 
 
 async def test_what_was_delivered_is_recorded_if_the_run_ends_early(
@@ -414,7 +398,7 @@ async def test_a_limit_leaves_out_whole_series_and_completes_others(files: Mirro
 async def test_the_last_progress_counts_everything(files: MirrorFiles) -> None:
     """Also outcomes behind the last query of the journal."""
     events: list[Event] = []
-    archive = SlowArchive(lambda: any(isinstance(event, Progress) for event in events))
+    archive = HeldArchive(lambda _: until(lambda: any(isinstance(event, Progress) for event in events)))
     async with coordinator(files, archive=archive, sink=events.append) as (made, recording):
         recording.may_end.set()
         await made.fetch(ended())
@@ -560,7 +544,7 @@ async def test_a_process_that_gets_no_work_ends_with_the_run(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     events = list[Event]()
-    archive = SlowArchive(lambda: len(events) >= 3)  # a process starts with the first
+    archive = HeldArchive(lambda _: until(lambda: len(events) >= 3))  # a process starts with the first
     async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=events.append) as (made, recording):
         recording.may_end.set()
         async with asyncio.timeout(30):
@@ -599,7 +583,7 @@ async def test_one_process_does_the_work_of_one_that_cannot_start(
         if isinstance(event, Noted):
             notes.append(event.message)
 
-    archive = SlowArchive(lambda: bool(notes))
+    archive = HeldArchive(lambda _: until(lambda: bool(notes)))
     async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=note) as (made, recording):
         recording.may_end.set()
         await made.fetch(ended())
