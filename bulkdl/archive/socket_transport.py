@@ -448,21 +448,17 @@ class Connection:
 
     def _feed_records(self, response: SocketResponse) -> None:
         """Give the bytes of some records of TLS at once: one by one, they take more time than to decrypt them."""
-        pieces, wanted = list[bytes](), response.wanted_bytes
-        failure, is_end = None, False
+        pieces, wanted, is_end = list[bytes](), response.wanted_bytes, False
         try:
             while wanted and len(pieces) < _RECORDS_AT_ONCE and not is_end:
                 pieces.append(data := self._link.recv(min(wanted, _RECORD_BYTES)))
                 wanted -= len(data)
                 is_end = not data
-        except OSError as error:
-            failure = error
-        if any(pieces):
-            response.feed(b"".join(pieces))
+        finally:
+            if any(pieces):
+                response.feed(b"".join(pieces))
         if is_end and not response.is_done:
             response.feed(b"")
-        if failure is not None:
-            raise failure
 
     def _header_bytes(self) -> int:
         """The size of the header that has arrived; 0 if its end has not."""
