@@ -41,7 +41,7 @@ mirror: $(READY) ## a first mirror in ./mirror, from the demonstration archive: 
 	@echo "  $(BIN)/bulkdl mirror --collection NAME --to DIR                 a Collection of TCIA itself"
 
 # Types and layers, which use one core, are checked while the tests run.
-test: lint ## everything that CI runs: lint, types, layers, tests
+test: lint ## lint, types, layers, tests; CI runs `mirror` and `test-clients` as well
 	@$(MAKE) --no-print-directory --jobs 2 pytest types layers
 
 check: lint types layers
