@@ -245,9 +245,10 @@ class Inflater:
             self._has_begun = True
             if chunk[0] & 0x0F != _ZLIB_METHOD and chunk[0] != 0x1F:  # noqa: PLR2004 - the first byte of gzip
                 self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        piece = b""
         try:
-            while chunk:
-                if self._stream.eof:  # there may be several gzip members (RFC 1952 §2.2)
+            while chunk or len(piece) == _INFLATED_PIECE_BYTES:  # behind a whole piece zlib may keep a few bytes more
+                if chunk and self._stream.eof:  # there may be several gzip members (RFC 1952 §2.2)
                     self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
                 if piece := self._stream.decompress(chunk, _INFLATED_PIECE_BYTES):
                     yield piece

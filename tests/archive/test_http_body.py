@@ -57,6 +57,15 @@ def test_what_inflates_comes_in_pieces() -> None:
     assert len(inflated(gzip.compress(bytes(10**7)), 10**6)) == 10**7
 
 
+@pytest.mark.parametrize("more_bytes", [0, 1, 100, 250, 520])
+@pytest.mark.parametrize("encode", WAYS, ids=["gzip", "zlib", "bare deflate"])
+def test_no_byte_behind_a_whole_piece_is_lost(encode: Callable[[bytes], bytes], more_bytes: int) -> None:
+    """By then, zlib has taken all of a bare deflate, and keeps up to 258 decoded bytes."""
+    content = bytes((1 << 18) + more_bytes)
+    for piece_bytes in (1, 10**6):
+        assert inflated(encode(content), piece_bytes) == content
+
+
 @pytest.mark.parametrize("encode", WAYS, ids=["gzip", "zlib", "bare deflate"])
 def test_every_cut_is_noticed(encode: Callable[[bytes], bytes]) -> None:
     encoded = encode(b"a list of rows" * 5)

@@ -168,9 +168,10 @@ class MemberReader:
         if self._stream is None:
             yield packed
             return
+        data = b""
         try:
-            while packed:
-                yield self._stream.decompress(packed, _PIECE_BYTES)
+            while packed or len(data) == _PIECE_BYTES:  # behind a whole piece zlib may keep a few bytes more
+                yield (data := self._stream.decompress(packed, _PIECE_BYTES))
                 packed = self._stream.unconsumed_tail
         except zlib.error as error:
             raise ShortBody(f"member {self._member.position} of the zip is damaged: {error}") from error

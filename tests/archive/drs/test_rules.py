@@ -162,6 +162,16 @@ def test_a_member_is_read_from_a_part_of_the_zip(piece: int) -> None:
         assert bytes_of(member, content, piece) == bytes([int(member.name[-1])]) * 1000
 
 
+@pytest.mark.parametrize("more_bytes", [0, 1, 21, 100, 250])
+def test_a_member_that_inflates_to_a_little_more_than_a_piece_is_whole(more_bytes: int) -> None:
+    """By then, zlib has taken all of its bytes, and keeps up to 258 decoded ones."""
+    buffer, image = io.BytesIO(), bytes((1 << 18) + more_bytes)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("mask", image)
+    content = buffer.getvalue()
+    assert bytes_of(read_directory(content, len(content))[0], content, len(content)) == image
+
+
 def test_a_damaged_member_is_found_by_its_checksum() -> None:
     content = made_zip()
     first = read_directory(content, len(content))[1]
