@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -199,9 +200,11 @@ class Coordinator:
             self._awaits_last = False
             async with aclosing(read_ahead(self._pages(per_item))) as pages:
                 async for page, is_final in pages:
-                    is_last = had_ended and is_final
-                    for work in in_last_items(page, self._workers, self._may_be_split) if is_last else page:
-                        if work.series_uid not in skip and await self._may_begin(work):
+                    works: Iterable[SeriesWork] = [work for work in page if work.series_uid not in skip]
+                    if is_final:
+                        works = in_last_items(works, partial(self._sharers_of_last, upstream), self._may_be_split)
+                    for work in works:
+                        if await self._may_begin(work):
                             gave_out = True
                             self._give_out(work)
                             yield work
@@ -227,6 +230,10 @@ class Coordinator:
 
     def _workers(self) -> int:
         return 1 + len(self._remote)
+
+    def _sharers_of_last(self, upstream: Stage) -> int:
+        """For how many workers the last work is; while `upstream` may find more, one takes a Series whole."""
+        return self._workers() if upstream.has_ended else 1
 
     def _may_be_split(self, work: SeriesWork) -> bool:
         return self._local.prefers_singles(work)

@@ -1,6 +1,6 @@
 """The last work of a run, the largest first and in small items, so that no worker waits long for another one. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +11,7 @@ _ITEMS_OF_A_WORKER: Final = 3  # that are to be left for each, at least
 
 
 def in_last_items(
-    page: Sequence[SeriesWork], workers: Callable[[], int], may_be_split: Callable[[SeriesWork], bool]
+    page: Iterable[SeriesWork], workers: Callable[[], int], may_be_split: Callable[[SeriesWork], bool]
 ) -> Iterator[SeriesWork]:
     """Yield the last `page` of the work, the largest Series first, as far as sizes are known.
 
@@ -20,8 +20,9 @@ def in_last_items(
     `workers` tells for how many workers it is, when an item is taken. A Series stays one item if only the worker that
     downloads all of it can find out the file names.
     """
-    left = sum(len(work.entries) for work in page)
-    for work in sorted(page, key=_size_bytes, reverse=True):
+    works = sorted(page, key=_size_bytes, reverse=True)
+    left = sum(len(work.entries) for work in works)
+    for work in works:
         begin, end = 0, len(work.entries)
         while begin < end:
             size = max(_FEWEST_INSTANCES, left // (_ITEMS_OF_A_WORKER * workers()))

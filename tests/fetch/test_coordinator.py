@@ -20,6 +20,7 @@ from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.shares import Share
 from bulkdl.fetch.worker import WorkerSettings
 from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import Run
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.access import Access
 from bulkdl.model.events import Event, InstanceFailed, Noted, Progress, RunContext, Sink
@@ -28,7 +29,7 @@ from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import Entry
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.disk import PROGRESS
-from bulkdl.runtime.tasks import Stage
+from bulkdl.runtime.tasks import Stage, running_alongside
 from bulkdl.store.files import MirrorFiles
 from tests.support.journals import NOW, begin, folder, outcome, record, record_listed, sop_uid
 from tests.support.journals import series_uid as uid_of_series
@@ -39,7 +40,8 @@ from tests.support.waiting import until
 class SlowRecording:
     """A journal that records outcomes when it is allowed to, and fails `failures` times first."""
 
-    def __init__(self, journal_thread: JournalThread, *, failures: int = 0) -> None:
+    def __init__(self, journal_thread: JournalThread, run: Run, *, failures: int = 0) -> None:
+        self.run = run
         self.began, self.may_end, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.recordings = 0
         self._journal_thread = journal_thread
@@ -110,7 +112,7 @@ async def coordinator(
         there = [*(outcome(0, number) for number in range(held)), *(outcome(1, number) for number in range(begun))]
         journal.record_outcomes(run, there)
     async with open_journal_thread(files.journal_path) as journal_thread:
-        recording: Any = SlowRecording(journal_thread, failures=failures)
+        recording: Any = SlowRecording(journal_thread, run, failures=failures)
         context = RunContext(sink=sink, stop=stop or asyncio.Event())
         yield Coordinator(recording, run, worker_settings, archive, context, cpu=cpu), recording
 
@@ -336,7 +338,7 @@ async def test_a_series_is_given_out_in_parts_unless_it_may_come_as_a_bundle(
 
 @pytest.mark.parametrize(
     ("series", "is_ended", "order"),
-    [(3, True, [3, 2, 1]), (3, False, [1, 2, 3]), (34, True, [*range(1, 33), 34, 33])],
+    [(3, True, [3, 2, 1]), (3, False, [3, 2, 1]), (34, True, [*range(1, 33), 34, 33])],
     ids=["last page", "more may come", "two pages"],
 )
 async def test_the_largest_series_of_the_last_page_comes_first(
@@ -347,6 +349,21 @@ async def test_the_largest_series_of_the_last_page_comes_first(
         aclosing(made.owed(ended() if is_ended else Stage())) as owed,
     ):
         assert [len((await anext(owed)).entries) for _ in order] == order
+
+
+async def test_what_was_listed_is_divided_among_two_workers_once_resolving_has_ended(files: MirrorFiles) -> None:
+    """What is in hand already does not count."""
+    upstream = Stage()
+    scene = coordinator(files, owed=(60,), workers=2, archive=BusyArchive(is_near=True))
+    async with scene as (made, recording), running_alongside(made.fetch(upstream)):
+        await until(lambda: made.traffic().in_flight > 0)
+        with Journal.create_or_open(files.journal_path) as journal:
+            for number in (2, 3):
+                record_listed(journal, recording.run, number, range(90))
+        async with aclosing(made.owed(upstream)) as owed:
+            assert len((await anext(owed)).entries) == 90
+            upstream.end()
+            assert len((await anext(owed)).entries) == 90 // 6
 
 
 async def test_no_series_follows_in_a_limit_once_the_run_is_stopped(files: MirrorFiles) -> None:
