@@ -249,11 +249,15 @@ class Coordinator:
             return True
         await self._until_all_ended()
         counts = await self._journal_thread(Journal.counts, self._run)
-        if counts.held_bytes < self.limit_bytes or not work.whole:
+        if counts.held_bytes < self.limit_bytes or await self._has_files(work.series_uid):
             return not self._stop.is_set()
         if work.series_uid not in self.left_out:
             self.left_out.append(work.series_uid)
         return False
+
+    async def _has_files(self, series_uid: SeriesUid) -> bool:
+        series = await self._journal_thread(Journal.find_series, series_uid)
+        return series is not None and series.held > 0
 
     async def _given(self, only: Iterable[SeriesWork]) -> AsyncGenerator[SeriesWork, None]:
         """These, and again what a worker that died has given back of them."""

@@ -402,14 +402,22 @@ async def test_a_failure_is_named_by_the_uid_where_that_is_known(files: MirrorFi
     assert [(one.sop_uid, one.key) for one in failures] == [(sop_uid(1, 0), None)]
 
 
-async def test_a_limit_leaves_out_whole_series_and_completes_others(files: MirrorFiles) -> None:
+@pytest.mark.parametrize(
+    ("others", "settings"),
+    [(2, {}), (600, {"transport": Transport.SINGLE}), (60, {"workers": 2})],
+    ids=["whole", "in parts", "in parts for two workers"],
+)
+async def test_a_limit_leaves_out_whole_series_and_completes_others(
+    files: MirrorFiles, others: int, settings: dict[str, Any]
+) -> None:
     archive = MemoryArchive({})
-    async with coordinator(files, archive=archive, owed=(2, 2), begun=1) as (made, recording):
+    async with coordinator(files, archive=archive, owed=(2, others), begun=1, **settings) as (made, recording):
         recording.may_end.set()
         made.limit_bytes = 1000  # which the first instance has
         await made.fetch(ended())
-        assert archive.asked == {sop_uid(1, 1): 1}
         assert made.left_out == [uid_of_series(2)]
+        assert made.outcomes == {Outcome.FAILED: 1}
+        assert archive.asked.keys() <= {sop_uid(1, 1)}  # by another process, if there are two
 
 
 async def test_the_last_progress_counts_everything(files: MirrorFiles) -> None:
