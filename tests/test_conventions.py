@@ -93,12 +93,12 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/catalogue_loading.py": "verbs/test_gateway.py",  # the test loads archives of all kinds over real sockets
     "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
     "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
-    "verbs/header_batch.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does
+    "verbs/header_main.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does
     "verbs/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
     "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "archive/plain_objects.py": "archive/test_supporting_files.py",  # what both archives of plain files share
     "verbs/supporting_data.py": "archive/test_supporting_files.py",  # the questions of that archive, over real sockets
-    "verbs/report_batch.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
+    "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
     "verbs/adopt_main.py": "verbs/test_adopt_processes.py",  # a program; the test runs it as the parent does
 }

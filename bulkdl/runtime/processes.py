@@ -15,15 +15,18 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol, Self
 
 from bulkdl.errors import ConfigurationError, MirrorUnwritable
+from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import disk_errors
 
 PIPE_BYTES: Final = 1 << 22
+MOST_PROCESSES: Final = 8
+"""So many processes that read files keep the disk busy; more bring little."""
 _SECRETS: Final = frozenset({"BULKDL_PASSWORD", "BULKDL_API_KEY"})
 _ERROR_BYTES: Final = 1 << 13  # of standard error, that are kept
 _GRACE_SECONDS: Final = 3.0  # for a command that is asked to end
@@ -205,8 +208,8 @@ class ChildProcess(Protocol):
 class AnsweringProcess:
     """A process that runs `module`, whose main part is `answer_all`, and answers one question at a time.
 
-    It is started at the begin of the block, unless it is a `running` one, and killed at the end, even if it is still
-    working. If it died before, `status` is its exit status.
+    It is started at the beginning of the block, unless it is a `running` one, and killed at the end, even if it still
+    works. If it died before, `status` is its exit status.
     """
 
     def __init__(self, module: str, running: ChildProcess | None = None) -> None:
@@ -251,6 +254,42 @@ class AnsweringProcess:
             )
         self._has_greeted = True
         return await receive(self._answers)
+
+
+class AnsweringProcesses:
+    """Processes that run `module` and share questions, as `AnsweringProcess` answers them.
+
+    Each starts when a question needs it, and ends with the block. One that has died is replaced. `at_once` is how many
+    questions they answer at a time: one for each core, and no more than the disk keeps busy.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self.at_once = min(usable_cores(), MOST_PROCESSES)
+        self._idle: list[AnsweringProcess] = []
+        self._running = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._running.aclose()
+
+    async def ask(self, question: object) -> Any:
+        """The answer; None if the process that got the question has died.
+
+        Raises:
+            MirrorUnwritable: no process can be started.
+        """
+        process = self._idle.pop() if self._idle else await self._start()
+        if (answer := await process.ask(question)) is not None:
+            self._idle.append(process)
+        return answer
+
+    async def _start(self) -> AnsweringProcess:
+        return await self._running.enter_async_context(AnsweringProcess(self._module))
 
 
 def packed(message: object) -> bytes:

@@ -14,12 +14,11 @@ from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError, MirrorUnwritable
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.forked_process import forked, take_forked
-from bulkdl.runtime.processes import AnsweringProcess
+from bulkdl.runtime.processes import MOST_PROCESSES, AnsweringProcess
 from bulkdl.verbs.adopt_batch import BatchWorker, Examination, Finding, Import
 from bulkdl.verbs.adopt_main import work
 
 _PROGRAM: Final = "bulkdl.verbs.adopt_main"
-_MOST_AT_ONCE: Final = 8
 _WORTH_FILES: Final = 1_000  # before that, threads are done sooner than processes have started
 
 
@@ -31,7 +30,7 @@ def prepared_processes() -> Iterator[None]:
     """
     disable_numpy()
     load_pydicom()
-    cores = min(usable_cores(), _MOST_AT_ONCE)
+    cores = min(usable_cores(), MOST_PROCESSES)
     with forked(work, cores) if cores > 1 else nullcontext():
         yield
 
@@ -45,7 +44,7 @@ class AdoptProcesses:
 
     def __init__(self, worth_files: int = _WORTH_FILES) -> None:
         self._worth_files = worth_files
-        self.at_once = min(usable_cores(), _MOST_AT_ONCE)
+        self.at_once = min(usable_cores(), MOST_PROCESSES)
         self._permits = asyncio.Semaphore(max(2, self.at_once))
         self._can_start = self.at_once > 1 and bool(sys.executable)
         self._examined = 0

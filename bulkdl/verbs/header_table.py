@@ -17,8 +17,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.ids import is_plain_file
-from bulkdl.runtime.cores import usable_cores
-from bulkdl.runtime.processes import AnsweringProcess
+from bulkdl.runtime.processes import AnsweringProcesses
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.common import require_mirror, require_settled
@@ -26,10 +25,9 @@ from bulkdl.verbs.common import require_mirror, require_settled
 COLUMNS: Final = ("series_uid", "sop_uid", "path", "error")
 """The columns before those of the keywords. `error` says why a file could not be read."""
 
-_PROGRAM: Final = "bulkdl.verbs.header_batch"
+_PROGRAM: Final = "bulkdl.verbs.header_main"
 _PAGE: Final = 4_000  # instances in memory
 _FILES_AT_ONCE: Final = 250  # that a process reads for one question
-_MOST_PROCESSES: Final = 8
 _DIED: Final = "its reader died"
 
 Tell: TypeAlias = Callable[[str, str], None]
@@ -48,8 +46,8 @@ async def read_headers(
         JournalError: there is no mirror, or its journal cannot be read.
         Interrupted: `stop` was set.
     """
-    async with _opened(root) as (journal, keeps), AsyncExitStack() as stack:
-        readers = _Readers(root, tuple(keywords), stack)
+    async with _opened(root) as (journal, keeps), AnsweringProcesses(_PROGRAM) as processes:
+        readers = _Readers(root, tuple(keywords), processes)
         after: tuple[int, str] | None = None
         while page := await journal(Journal.held, after=after, limit=_PAGE):
             after, is_last = (page[-1].series_id, page[-1].sop_uid), len(page) < _PAGE
@@ -91,17 +89,12 @@ async def _opened(root: Path) -> AsyncIterator[tuple[JournalThread, bool]]:
 
 
 class _Readers:
-    """Processes that read the attributes `keywords` of files of the mirror at `root`.
+    """Reads the attributes `keywords` of files of the mirror at `root` in `processes`."""
 
-    They start when they are needed, and end with `stack`.
-    """
-
-    def __init__(self, root: Path, keywords: tuple[str, ...], stack: AsyncExitStack) -> None:
+    def __init__(self, root: Path, keywords: tuple[str, ...], processes: AnsweringProcesses) -> None:
         self._root = root
         self._keywords = keywords
-        self._stack = stack
-        self._free: list[AnsweringProcess] = []
-        self._processes = min(usable_cores(), _MOST_PROCESSES)
+        self._processes = processes
 
     async def read(self, held: Sequence[HeldInstance]) -> dict[str, Values]:
         """The values of files by their paths in the mirror."""
@@ -110,16 +103,17 @@ class _Readers:
         found: dict[str, Values] = {}
 
         async def read_batch(batch: list[str]) -> None:
-            process = self._free.pop() if self._free else await self._started()
-            absolute = tuple(str(self._root / path) for path in batch)
-            answer = await process.ask((absolute, self._keywords))
-            if answer is not None:
-                self._free.append(process)
-            found.update(zip(batch, answer if answer is not None else [_DIED] * len(batch), strict=True))
+            found.update(zip(batch, await self._read_batch(batch), strict=True))
 
         async with aclosing(as_iterator(batches)) as waiting:
-            await run_pool(waiting, read_batch, workers=self._processes, name="headers")
+            await run_pool(waiting, read_batch, workers=self._processes.at_once, name="headers")
         return found
 
-    async def _started(self) -> AnsweringProcess:
-        return await self._stack.enter_async_context(AnsweringProcess(_PROGRAM))
+    async def _read_batch(self, paths: Sequence[str]) -> Sequence[Values]:
+        absolute = tuple(str(self._root / path) for path in paths)
+        answer: Sequence[Values] | None = await self._processes.ask((absolute, self._keywords))
+        if answer is not None:
+            return answer
+        if len(paths) == 1:
+            return [_DIED]
+        return [values for path in paths for values in await self._read_batch([path])]  # one of them kills its reader

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from bulkdl.dicom.image_facts import SeriesFacts
 from bulkdl.dicom.tags import uid_names
 from bulkdl.errors import Interrupted
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import HeldInstance, SeriesRow
+from bulkdl.journal.rows import SeriesRow
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -28,18 +27,17 @@ from bulkdl.model.options import Option
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports.mirror_report import Group, MirrorReport, SeriesFinding
 from bulkdl.pages.mirror_report import can_plot, render_mirror_report
-from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import JOURNAL, disk_errors
-from bulkdl.runtime.processes import AnsweringProcess
+from bulkdl.runtime.processes import AnsweringProcesses
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.status import read_log, read_status
 
+_PROGRAM: Final = "bulkdl.verbs.report_main"
 _PAGE: Final = 500
-_MOST_PROCESSES: Final = 8
-_FILES_AT_ONCE: Final = 500
+_FILES_AT_ONCE: Final = 500  # that a process reads for one question
 _REFERENCES_NAMED: Final = 3
 _UNKNOWN: Final = "(not said)"
 
@@ -67,10 +65,8 @@ async def report_async(
     with disk_errors("write", page):  # before the headers of a large mirror are read
         await asyncio.to_thread(page.touch)
     gathered = await asyncio.to_thread(_gather, root)
-    findings = list(gathered.findings)
-    if not quick:
-        findings += await _Completeness(root, sink, stop or asyncio.Event()).read()
-    found = await asyncio.to_thread(_report, root, page, gathered, findings, quick=quick)
+    by_series = {} if quick else await _Completeness(root, sink, stop or asyncio.Event()).read()
+    found = await asyncio.to_thread(_report, root, page, gathered, by_series)
     if not await asyncio.to_thread(can_plot):
         sink(Noted("the page has no plots, which need pygal: pip install 'bulkdl[report]'"))
     text = await asyncio.to_thread(render_mirror_report, found)
@@ -154,25 +150,22 @@ class _Completeness:
         self._root, self._sink, self._stop = root, sink, stop
         self._findings: dict[int, list[SeriesFinding]] = {}
 
-    async def read(self) -> list[SeriesFinding]:
-        processes = min(usable_cores(), _MOST_PROCESSES)
-        async with AsyncExitStack() as stack:
-            journal = await stack.enter_async_context(open_journal_thread(self._root / JOURNAL, Journal.open_readonly))
-            program = "bulkdl.verbs.report_batch"
-            free = [await stack.enter_async_context(AnsweringProcess(program)) for _ in range(processes)]
+    async def read(self) -> dict[int, list[SeriesFinding]]:
+        """What the Series that were read lack, by their ids."""
+        async with (
+            open_journal_thread(self._root / JOURNAL, Journal.open_readonly) as journal,
+            AnsweringProcesses(_PROGRAM) as processes,
+        ):
 
             async def read_series(row: SeriesRow) -> None:
-                process = free.pop()  # there are as many as Series at work
-                try:
-                    facts = await self._facts(process, await journal(Journal.held_of_series, row.series.series_uid))
-                finally:
-                    free.append(process)
+                held = await journal(Journal.held_of_series, row.series.series_uid)
+                facts = await _facts(processes, [str(self._root / one.path) for one in held])
                 self._findings[row.id] = await journal(_findings_of, row, facts, self._root)
 
-            await run_pool(self._rows(journal), read_series, workers=processes, name="report")
+            await run_pool(self._rows(journal), read_series, workers=processes.at_once, name="report")
         if self._stop.is_set():
             raise Interrupted("a report that was interrupted is not written")
-        return [finding for _, found in sorted(self._findings.items()) for finding in found]
+        return self._findings
 
     async def _rows(self, journal: JournalThread) -> AsyncIterator[SeriesRow]:
         after = 0
@@ -186,17 +179,23 @@ class _Completeness:
             if len(page) == _PAGE:
                 self._sink(Noted(f"the headers of {len(self._findings):,} series are read"))
 
-    async def _facts(self, process: AnsweringProcess, held: Sequence[HeldInstance]) -> SeriesFacts:
-        paths = [str(self._root / one.path) for one in held]
-        parts = []
-        for at in range(0, len(paths), _FILES_AT_ONCE):
-            some = tuple(paths[at : at + _FILES_AT_ONCE])
-            answer: SeriesFacts | None = await process.ask(some)
-            parts.append(answer or SeriesFacts(unreadable=tuple((path, "its reader died") for path in some)))
-        return SeriesFacts(
-            tuple(image for part in parts for image in part.images),
-            tuple(failed for part in parts for failed in part.unreadable),
-        )
+
+async def _facts(processes: AnsweringProcesses, paths: Sequence[str]) -> SeriesFacts:
+    """The facts of the files of a Series. A file that kills its reader is read alone, and then named."""
+    parts = []
+    for at in range(0, len(paths), _FILES_AT_ONCE):
+        some = tuple(paths[at : at + _FILES_AT_ONCE])
+        answer: SeriesFacts | None = await processes.ask(some)
+        if answer is not None:
+            parts.append(answer)
+        elif len(some) == 1:
+            parts.append(SeriesFacts(unreadable=((some[0], "its reader died"),)))
+        else:
+            parts += [await _facts(processes, [path]) for path in some]
+    return SeriesFacts(
+        tuple(image for part in parts for image in part.images),
+        tuple(failed for part in parts for failed in part.unreadable),
+    )
 
 
 def _findings_of(journal: Journal, row: SeriesRow, facts: SeriesFacts, root: Path) -> list[SeriesFinding]:
@@ -221,16 +220,16 @@ def _dangling(journal: Journal, references: set[tuple[str, str]]) -> Iterator[Fi
         yield Finding(FindingKind.DANGLING_REFERENCE, text)
 
 
-def _report(root: Path, page: Path, gathered: _Gathered, findings: list[SeriesFinding], *, quick: bool) -> MirrorReport:
-    status = read_status(root)
+def _report(root: Path, page: Path, gathered: _Gathered, by_series: Mapping[int, list[SeriesFinding]]) -> MirrorReport:
+    read = (finding for _, found in sorted(by_series.items()) for finding in found)
     return MirrorReport(
         mirror=str(root.resolve()),
         page=str(page),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
-        status=status,
+        status=read_status(root),
         groups=gathered.groups(),
         runs=read_log(root).runs,
-        findings=tuple(findings),
-        series_read=0 if quick else status.series.selected,
+        findings=(*gathered.findings, *read),
+        series_read=len(by_series),
     )

@@ -9,7 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from bulkdl.model.reports.verify import Problem, ProblemKind
 from bulkdl.model.text import storable
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import BOOKKEEPING, VERIFY_POSITION
-from bulkdl.runtime.processes import AnsweringProcess
+from bulkdl.runtime.processes import MOST_PROCESSES, AnsweringProcesses
 from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.side_names import is_side_file
@@ -35,6 +35,7 @@ from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
 from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
 
+_PROGRAM: Final = "bulkdl.verbs.verify_batch"
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _PAGE: Final = 500
@@ -42,7 +43,6 @@ _ANNOUNCE_SECONDS: Final = 0.25
 _POSITION_SECONDS: Final = 10.0
 _POSITION_VERSION: Final = 1
 _POSITION_LIFE: Final = timedelta(days=7)
-_MOST_AT_ONCE: Final = 8
 # Below this mean size most of the work is Python's own, which threads cannot share.
 _SMALL_BYTES: Final = 128 << 10
 _WORTH_PROCESSES: Final = 5_000
@@ -249,7 +249,7 @@ def _split(page: Batch) -> Iterator[Batch]:
 @asynccontextmanager
 async def _verifiers(counts: Counts, *, quick: bool) -> AsyncIterator[tuple[VerifyBatch, int]]:
     """What verifies a batch, and how many at a time: threads, or processes for many small files."""
-    at_once = min(usable_cores(), _MOST_AT_ONCE)
+    at_once = min(usable_cores(), MOST_PROCESSES)
     is_small = counts.held_bytes < counts.held * _SMALL_BYTES
 
     async def by_thread(batch: tuple[ExpectedFile, ...], goes_on: GoesOn) -> Kinds | None:
@@ -258,18 +258,12 @@ async def _verifiers(counts: Counts, *, quick: bool) -> AsyncIterator[tuple[Veri
     if quick or at_once == 1 or counts.held < _WORTH_PROCESSES or not is_small or not sys.executable:
         yield by_thread, max(2, at_once)
         return
-    async with AsyncExitStack() as stack:
-        program = "bulkdl.verbs.verify_batch"
-        free = [await stack.enter_async_context(AnsweringProcess(program)) for _ in range(at_once)]
+    async with AnsweringProcesses(_PROGRAM) as processes:
 
         async def by_process(batch: tuple[ExpectedFile, ...], goes_on: GoesOn) -> Kinds | None:
-            process = free.pop()  # there are as many as batches in progress
-            try:
-                answer: Kinds | None = await process.ask(batch)
-            except MirrorUnwritable:
-                answer = None
-            finally:
-                free.append(process)
+            answer: Kinds | None = None
+            with suppress(MirrorUnwritable):  # no process can be started
+                answer = await processes.ask(batch)
             return answer if answer is not None else await by_thread(batch, goes_on)
 
         yield by_process, at_once

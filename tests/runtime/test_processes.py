@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkdl.errors import ConfigurationError, MirrorUnwritable
-from bulkdl.runtime.processes import AnsweringProcess, answer_all, packed, receive, start_process
+from bulkdl.runtime.processes import AnsweringProcess, AnsweringProcesses, answer_all, packed, receive, start_process
 
 ANSWERING = "tests.support.answering_process"
 TUNE = """
@@ -70,6 +70,12 @@ async def test_a_process_that_never_works_says_nothing_about_a_question() -> Non
     async with AnsweringProcess("this") as process:
         with pytest.raises(MirrorUnwritable, match="cannot start"):
             await process.ask(1)
+
+
+async def test_processes_share_questions_and_one_that_dies_is_replaced() -> None:
+    async with AnsweringProcesses(ANSWERING) as processes:
+        assert await asyncio.gather(*map(processes.ask, (1, 0, 2))) == [2, None, 4]
+        assert [await processes.ask(number) for number in (0, 0, 3)] == [None, None, 6]
 
 
 async def test_a_process_ends_when_its_input_ends() -> None:

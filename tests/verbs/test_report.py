@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from pydicom import dcmread
 
@@ -15,7 +17,10 @@ import bulkdl
 from bulkdl.errors import Interrupted, JournalUnreadable, MirrorUnwritable
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.reports.mirror_report import MirrorReport
-from tests.support.bad_archive import command
+from tests.contract.archives import choice
+from tests.support.bad_archive import QUICK, command
+from tests.support.pathdb_server import pathdb_server, slides
+from tests.support.waiting import until
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -110,13 +115,73 @@ async def test_the_command_says_where_the_page_is(page: tuple[MirrorReport, str]
     assert refused.code == 5
 
 
-async def test_a_report_that_is_stopped_leaves_the_old_page(page: tuple[MirrorReport, str], tmp_path: Path) -> None:
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("before", [{"page.html": "old"}], ids=["old"])
+async def test_a_report_that_is_stopped_leaves_the_old_page(
+    page: tuple[MirrorReport, str], tmp_path: Path, before: dict[str, str]
+) -> None:
     stop = asyncio.Event()
     stop.set()
-    (tmp_path / "page.html").write_text("old")
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
     with pytest.raises(Interrupted):
         await bulkdl.report_async(page[0].mirror, to=tmp_path / "page.html", stop=stop)
-    assert (tmp_path / "page.html").read_text() == "old"
+    assert content(tmp_path) == before
+
+
+def readers_of(path: Path) -> list[psutil.Process]:
+    """The child processes that have the pipe at `path` open."""
+    children = psutil.Process().children()
+    return [one for one in children if any(fd.resolve() == path for fd in Path(f"/proc/{one.pid}/fd").iterdir())]
+
+
+def opened(path: Path) -> int | None:
+    """The pipe at `path` opened for writing; None while no process reads it."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+async def kill_reader_of(path: Path) -> None:
+    """Kill the process that reads the pipe at `path`, once there is one."""
+    writing = await until(lambda: opened(path))
+    (reader,) = readers_of(path)
+    reader.kill()
+    await until(lambda: not reader.is_running() or reader.status() == psutil.STATUS_ZOMBIE)
+    os.close(writing or 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the reader of a pipe is found in /proc")
+async def test_a_file_that_kills_its_reader_is_named_and_all_others_are_read(
+    page: tuple[MirrorReport, str], tmp_path: Path
+) -> None:
+    mirror = tmp_path / "mirror"
+    shutil.copytree(page[0].mirror, mirror)
+    images = (path for path in mirror.rglob("*.dcm") if dcmread(path, specific_tags=["Modality"]).Modality == "CT")
+    deadly = min(images)
+    deadly.unlink()
+    os.mkfifo(deadly)
+    reporting = asyncio.create_task(bulkdl.report_async(mirror, to=tmp_path / "page.html"))
+    for _ in range(2):  # once beside others, and once alone
+        await kill_reader_of(deadly)
+    report = await reporting
+    unreadable = [finding.text for finding in report.findings if finding.kind == "not-readable"]
+    assert unreadable == [f"{deadly.relative_to(mirror)}: its reader died"]
+    others = {(one.series, one.kind) for one in report.findings if one.modality != "CT"}
+    assert others == {(one.series, one.kind) for one in page[0].findings if one.modality != "CT"}
+
+
+async def test_only_series_that_were_read_are_counted(tmp_path: Path) -> None:
+    mirror = tmp_path / "slides"
+    async with pathdb_server(slides(2)) as archive:
+        chosen = choice("pathdb", archive.url, tmp_path / "cache")
+        await bulkdl.mirror_async(everything=True, archive=chosen, to=mirror, settings=QUICK)
+    report = await bulkdl.report_async(mirror, to=tmp_path / "page.html")
+    assert (report.status.series.selected, report.series_read) == (2, 0)
 
 
 def test_what_cannot_be_reported_is_refused(page: tuple[MirrorReport, str], tmp_path: Path) -> None:
