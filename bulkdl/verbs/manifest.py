@@ -26,7 +26,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports.manifest import ManifestDifference, ManifestReport, ManifestWritten
 from bulkdl.model.selection import folder_of
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.new_files import new_file, new_text_file
 from bulkdl.verbs.common import require_mirror
 from bulkdl.verbs.lock_files import LockSource, is_lock, open_lines, open_lock
 from bulkdl.verbs.locking import unproven
@@ -276,37 +276,19 @@ def format_of_file(path: Paths) -> ManifestFormat:
 
 
 def save_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write the lines of a manifest to a file. Raises as `new_file`."""
-    with new_file(path) as file:
+    """Write the lines of a manifest to a file. Raises DiskError: it cannot be written."""
+    with new_manifest_file(path) as file:
         file.writelines(lines)
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[TextIO]:
-    """A file that takes its place at the end of the block; one that cannot be completed leaves no trace.
-
-    Raises DiskError: it cannot be written.
-    """
-    is_special = path.exists() and not path.is_file()  # a pipe, for example
-    place = path if is_special else path.with_name(f"{path.name}.partial")
-    try:
-        with disk_errors("write", path), _text(place, is_compressed=is_compressed_name(path)) as file:
-            yield file
-        if not is_special:
-            place.replace(path)
-    except BaseException:
-        if not is_special:
-            place.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _text(place: Path, *, is_compressed: bool) -> Iterator[TextIO]:
-    if not is_compressed:
-        with place.open("w", encoding="utf-8", newline="") as file:
+def new_manifest_file(path: Path) -> Iterator[TextIO]:
+    """A manifest for text, compressed if its name says so. As `runtime.new_files.new_file`."""
+    if not is_compressed_name(path):
+        with new_text_file(path) as file:
             yield file
         return
-    with place.open("wb") as compressed, compressed_text(compressed) as file:
+    with new_file(path) as compressed, compressed_text(compressed) as file:
         yield file
 
 

@@ -27,7 +27,8 @@ from bulkdl.model.options import Option
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports.mirror_report import Group, MirrorReport, SeriesFinding
 from bulkdl.pages.mirror_report import can_plot, render_mirror_report
-from bulkdl.runtime.disk import JOURNAL, disk_errors
+from bulkdl.runtime.disk import JOURNAL
+from bulkdl.runtime.new_files import new_text_file
 from bulkdl.runtime.processes import AnsweringProcesses
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.verbs.blocking import blocking
@@ -62,16 +63,13 @@ async def report_async(
     """
     root, page = Path(mirror), Path(to)
     require_mirror(root)
-    with disk_errors("write", page):  # before the headers of a large mirror are read
-        await asyncio.to_thread(page.touch)
-    gathered = await asyncio.to_thread(_gather, root)
-    by_series = {} if quick else await _Completeness(root, sink, stop or asyncio.Event()).read()
-    found = await asyncio.to_thread(_report, root, page, gathered, by_series)
-    if not await asyncio.to_thread(can_plot):
-        sink(Noted("the page has no plots, which need pygal: pip install 'bulkdl[report]'"))
-    text = await asyncio.to_thread(render_mirror_report, found)
-    with disk_errors("write", page):
-        await asyncio.to_thread(page.write_text, text, "utf-8")
+    with new_text_file(page) as file:  # at once: that it cannot be written shows before many headers are read
+        gathered = await asyncio.to_thread(_gather, root)
+        by_series = {} if quick else await _Completeness(root, sink, stop or asyncio.Event()).read()
+        found = await asyncio.to_thread(_report, root, page, gathered, by_series)
+        if not await asyncio.to_thread(can_plot):
+            sink(Noted("the page has no plots, which need pygal: pip install 'bulkdl[report]'"))
+        await asyncio.to_thread(lambda: file.write(render_mirror_report(found)))
     return found
 
 

@@ -76,6 +76,12 @@ async def test_the_command_writes_to_standard_output_or_to_a_file(mirror: Path, 
     assert refused.code == 5
 
 
+async def test_a_table_that_cannot_be_completed_leaves_the_old_one(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("old")
+    failed = await command("export", tmp_path / "none", "--output", tmp_path / "m.csv", cache=cache)
+    assert (failed.code, (tmp_path / "m.csv").read_text()) == (2, "old")
+
+
 @pytest.mark.parametrize("table", ["series", "instances", "metadata"])
 async def test_parquet_has_the_same_rows_with_types(table: str, mirror: Path, tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "t.parquet"

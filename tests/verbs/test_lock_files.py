@@ -12,14 +12,14 @@ import bulkdl
 from bulkdl.errors import DiskError, ManifestError
 from bulkdl.verbs.common import kept_locks
 from bulkdl.verbs.lock_files import is_lock, keep_locks, open_lines, open_lock
-from bulkdl.verbs.manifest import new_file
+from bulkdl.verbs.manifest import new_manifest_file
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "cohort.lock"
 
 
 @pytest.fixture
 def compressed(tmp_path: Path) -> Path:
-    with new_file(tmp_path / "cohort.lock.zst") as file:
+    with new_manifest_file(tmp_path / "cohort.lock.zst") as file:
         report = bulkdl.manifest_convert(SAMPLE, file, format="lock")
     assert (report.format, report.series) == ("lock", 3)
     return tmp_path / "cohort.lock.zst"

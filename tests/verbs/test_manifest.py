@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.errors import DiskError, ManifestError, SelectionError
+from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.manifest import read_manifest
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.manifest import new_file
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances
 from tests.support.syncing import mirrored
@@ -108,22 +107,6 @@ def test_numbers_that_are_not_stated_are_not_shown(tmp_path: Path) -> None:
     assert str(bulkdl.manifest_show(tmp_path / "a.csv")).splitlines()[1:] == ["stated: 1 instance"]
     (tmp_path / "b.csv").write_text("SeriesInstanceUID,FileSize\n1.1,1000\n")
     assert str(bulkdl.manifest_show(tmp_path / "b.csv")).splitlines()[1:] == ["stated: 1.0 kB"]
-
-
-def test_a_file_that_cannot_be_completed_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "a.tcia"
-    path.write_text("before")
-
-    def write() -> None:
-        with new_file(path) as file:
-            file.write("half")
-            raise ManifestError("a line is invalid", source="-")
-
-    with pytest.raises(ManifestError):
-        write()
-    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"a.tcia": "before"}
-    with pytest.raises(DiskError), new_file(tmp_path / "none" / "a.tcia"):
-        pass
 
 
 def test_the_folders_of_an_s5cmd_manifest_are_series_without_uids(tmp_path: Path) -> None:

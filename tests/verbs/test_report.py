@@ -119,7 +119,7 @@ def content(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("before", [{"page.html": "old"}], ids=["old"])
+@pytest.mark.parametrize("before", [{}, {"page.html": "old"}], ids=["new", "old"])
 async def test_a_report_that_is_stopped_leaves_the_old_page(
     page: tuple[MirrorReport, str], tmp_path: Path, before: dict[str, str]
 ) -> None:

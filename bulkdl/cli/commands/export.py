@@ -11,7 +11,7 @@ from bulkdl.cli.options import file_option, mirror_argument, verb_options
 from bulkdl.cli.runner import run
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Event, Noted
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.new_files import new_file, new_text_file
 from bulkdl.verbs.export import UNREADABLE, ExportFormat, export_async
 
 
@@ -44,12 +44,12 @@ def export(*, mirror: Path, options: dict[str, Any], output: Path | None) -> int
             sink=tell,
         )
 
-    text: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "newline": ""}
-    opened = {"mode": "wb"} if options.get("format") == ExportFormat.PARQUET else text
-    if output is None:
-        with os.fdopen(os.dup(sys.stdout.fileno()), **opened) as file:
+    is_binary = options.get("format") == ExportFormat.PARQUET
+    if output is not None:
+        with new_file(output) if is_binary else new_text_file(output) as file:
             write(file)
         return int(bool(unreadable))
-    with disk_errors("write", output), output.open(**opened) as file:
+    text: dict[str, Any] = {"mode": "w", "encoding": "utf-8", "newline": ""}
+    with os.fdopen(os.dup(sys.stdout.fileno()), **({"mode": "wb"} if is_binary else text)) as file:
         write(file)
     return int(bool(unreadable))

@@ -147,7 +147,7 @@ def _write(
         with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="") as file:
             report = write(file)
     else:
-        with verbs.new_file(output) as file:
+        with verbs.new_manifest_file(output) as file:
             report = write(file)
     for note in report.notes:
         print(one_line(note), file=sys.stderr)
