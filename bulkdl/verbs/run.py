@@ -204,9 +204,8 @@ class MirrorRun:
     async def _end_closures(self) -> None:
         """Say what the annotations brought; only now their selections are resolved."""
         for closure, run, _ in self._closures:
-            for note in closure.notes():
-                self._notes.append(note)
-                self.context.sink(Noted(note))
+            for text in closure.notes():
+                self.note(text)
             for error in closure.failures:
                 self.fail(error.code, f"the annotations of the selection are not all known: {error}")
             if not closure.failures and run.selection_id not in self._unanswered:
@@ -287,9 +286,8 @@ class MirrorRun:
             tasks.join(self._handle(completed, handler), name="completed")
             await work
             completed.put_nowait(None)
-        for note in handler.notes() if handler is not None else ():
-            self._notes.append(note)
-            self.context.sink(Noted(note))
+        for text in handler.notes() if handler is not None else ():
+            self.note(text)
 
     async def _handle(self, completed: asyncio.Queue[SeriesUid | None], handler: CompletedHandler | None) -> None:
         series = self._completed(completed)
@@ -305,9 +303,7 @@ class MirrorRun:
             return
         await self.mirror.journal(Journal.leave_out, self.run, left_out)
         which = f"{len(left_out):,} series, {left_out[0]} the first of them, are"
-        note = f"the limit is reached, because series are larger than estimated: {which} left out"
-        self._notes.append(note)
-        self.context.sink(Noted(note))
+        self.note(f"the limit is reached, because series are larger than estimated: {which} left out")
 
     async def _completed(self, completed: asyncio.Queue[SeriesUid | None]) -> AsyncIterator[CompletedSeries]:
         while (series_uid := await completed.get()) is not None and not self.context.stop.is_set():
@@ -336,9 +332,8 @@ class MirrorRun:
         self._not_found += found.failures
         self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched
         self.coordinator.outcomes[Outcome.QUARANTINED] += found.fetched
-        for note in found.notes():
-            self._notes.append(note)
-            self.context.sink(Noted(note))
+        for text in found.notes():
+            self.note(text)
 
     async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> bool:
         """Record the Series of `selection`, as those of `run`; return whether every question was answered.
@@ -349,9 +344,8 @@ class MirrorRun:
         found = Resolution()
         closure = self._closure(selection, run, layout) if selection.with_annotations else None
         moved = await self._record_found(selection, layout, run, found, closure)
-        for note in found.notes():
-            self.context.sink(Noted(note))
-        self._notes += found.notes()
+        for text in found.notes():
+            self.note(text)
         if moved:
             self._say_moved(moved)
         if found.release is not None:
