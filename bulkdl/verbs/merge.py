@@ -26,9 +26,10 @@ from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.mirror_lock import holder
 from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import OpenMirror, now, open_mirror, require_mirror, require_settled
+from bulkdl.verbs.common import OpenMirror, open_mirror, require_mirror, require_settled
 from bulkdl.verbs.counted_names import CountedNames
 from bulkdl.verbs.merged_series import SeriesJoiner
+from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import has_side_files, renew_side_files, write_side_files
 from bulkdl.verbs.signatures import Paths
 
@@ -130,49 +131,29 @@ class _Merging:
 
     async def carry_out(self, sources: Sequence[Path]) -> RunOutcome:
         """Join every mirror. The runs of all come first, so that the run of this merge is the last."""
-        outcome, run_id = RunOutcome.FAILED, None
-        try:
-            for source in sources:
-                await asyncio.to_thread(_refuse_busy, source)
-                with await asyncio.to_thread(Journal.open_readonly, source / JOURNAL) as journal:
-                    await self.target.journal(Journal.join_history, journal.history())
-            self.announcer = Announcer(self.sink, "merge", await asyncio.to_thread(_series_in, sources), "series")
-            run_id = await self._begin_run(sources)
-            for source in sources:
-                if self.stop.is_set():
-                    break
-                await self._join(source)
-            outcome = self._outcome()
-        except asyncio.CancelledError:
-            outcome = RunOutcome.INTERRUPTED
-            raise
-        finally:
-            if run_id is not None:
+        for source in sources:
+            await asyncio.to_thread(_refuse_busy, source)
+            with await asyncio.to_thread(Journal.open_readonly, source / JOURNAL) as journal:
+                await self.target.journal(Journal.join_history, journal.history())
+        self.announcer = Announcer(self.sink, "merge", await asyncio.to_thread(_series_in, sources), "series")
+        settings = {"sources": [str(source.absolute()) for source in sources], "by": self.by.value}
+        async with recorded_run(self.target, "merge", settings) as ended:
+            try:
+                for source in sources:
+                    if self.stop.is_set():
+                        break
+                    await self._join(source)
+                ended.outcome = self._outcome()
+            finally:
                 brought = sum(joiner.brought for joiner in self.joiners)
                 size_bytes = sum(joiner.bytes_brought for joiner in self.joiners)
-                counts = {"instances": {"adopted": brought}, "bytes": {"adopted": size_bytes}}
-                await self.target.journal(Journal.end_run, run_id, outcome=outcome, counts=counts, now=now())
-        return outcome
+                ended.counts = {"instances": {"adopted": brought}, "bytes": {"adopted": size_bytes}}
+        return ended.outcome
 
     def _outcome(self) -> RunOutcome:
         if self.stop.is_set():
             return RunOutcome.INTERRUPTED
         return RunOutcome.PARTIAL if any(joiner.problems for joiner in self.joiners) else RunOutcome.COMPLETE
-
-    async def _begin_run(self, sources: Sequence[Path]) -> int | None:
-        last = await self.target.journal(Journal.last_run)
-        if last is None:
-            return None
-        run = await self.target.journal(
-            Journal.begin_run,
-            verb="merge",
-            archive_name=last.archive_name,
-            archive_url=last.archive_url,
-            selection=None,
-            settings={"sources": [str(source.absolute()) for source in sources], "by": self.by.value},
-            now=now(),
-        )
-        return run.id
 
     async def _join(self, source: Path) -> None:
         async with _opened(source, for_move=self.by is ImportMode.MOVE) as (files, journal, writer):

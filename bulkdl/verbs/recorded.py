@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ class RecordedRun:
 
 @asynccontextmanager
 async def recorded_run(mirror: OpenMirror, verb: str, settings: Mapping[str, Any]) -> AsyncIterator[RecordedRun]:
-    """Record a run with the archive of the last one; a mirror on which nothing was ever mirrored has no runs."""
+    """Record a run with the archive of the last one; a mirror on which nothing was ever mirrored has no runs.
+
+    A block that is cancelled ends the run as interrupted, one that raises anything else as failed.
+    """
     last, ended = await mirror.journal(Journal.last_run), RecordedRun()
     if last is None:
         yield ended
@@ -38,5 +42,8 @@ async def recorded_run(mirror: OpenMirror, verb: str, settings: Mapping[str, Any
     )
     try:
         yield ended
+    except asyncio.CancelledError:
+        ended.outcome = RunOutcome.INTERRUPTED
+        raise
     finally:
         await mirror.journal(Journal.end_run, run.id, outcome=ended.outcome, counts=ended.counts, now=now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,20 @@ from tests.support.dicom_files import instances
 from tests.support.layouts import mirror_of
 
 
-async def test_a_run_is_recorded_with_its_outcome_or_as_failed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(ZeroDivisionError, "failed"), (asyncio.CancelledError, "interrupted")], ids=str
+)
+async def test_a_run_is_recorded_with_its_outcome(tmp_path: Path, error: type[BaseException], outcome: str) -> None:
     mirror = await mirror_of(list(instances(series=1, per_series=1)), tmp_path)
     async with open_mirror(mirror, "prune") as opened:
         async with recorded_run(opened, "prune", {}) as run:
             run.outcome, run.counts = RunOutcome.COMPLETE, {"changes": {"removed_files": 2}}
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(error):
             async with recorded_run(opened, "prune", {}):
-                raise ZeroDivisionError
+                raise error
     ended, failed = bulkdl.log(mirror).runs[-2:]
     assert (ended.verb, ended.outcome, ended.changes) == ("prune", "complete", {"removed_files": 2})
-    assert (failed.verb, failed.outcome, failed.archive) == ("prune", "failed", ended.archive)
+    assert (failed.verb, failed.outcome, failed.archive) == ("prune", outcome, ended.archive)
 
 
 async def test_a_mirror_without_any_run_has_none_then_either(tmp_path: Path) -> None:
