@@ -6,13 +6,13 @@ name differ, so names are compared by letters and digits alone, and DOIs without
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from bulkdl.model.licenses import short_license
 from bulkdl.model.records import Series
 
 TEST_PREFIX: Final = "10.5072"
@@ -187,7 +187,6 @@ class SourceReport:
 
 
 _LISTS: Final = ("dois", "modalities", "licenses", "species", "cancer_types", "locations", "collections", "sources")
-_CREATIVE_COMMONS: Final = re.compile(r"https?://creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)")
 _NAMES: Final = frozenset({"name", "kind", "in_archive", "sources"})
 
 
@@ -262,12 +261,6 @@ def find_data_sets(data_sets: Iterable[DataSet], word: str) -> tuple[DataSet, ..
         or tuple(each for each in known if each.doi and each.doi.casefold() == doi)
         or tuple(each for each in known if doi in map(str.casefold, each.dois))
     )
-
-
-def short_license(name: str | None, address: str | None) -> str | None:
-    """The short name of a licence of Creative Commons, such as `CC BY 4.0`; the whole name of others."""
-    found = _CREATIVE_COMMONS.match(address or "")
-    return name if found is None else f"CC {found[1].upper()} {found[2]}"
 
 
 def sum_of(numbers: Iterable[int | None]) -> int | None:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final, Self
 from bulkdl.errors import SelectionError
 from bulkdl.model.drs_objects import is_drs_location, uri_of
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, parse_series_uid, parse_sop_uid, parse_study_uid
+from bulkdl.model.licenses import short_license
 from bulkdl.model.options import option_field, options_of, read_fields
 from bulkdl.model.quantities import parse_date, parse_size
 from bulkdl.model.records import NamedSlide, Series, SeriesKind, SeriesSize
@@ -34,7 +35,6 @@ _NO_CRITERIA: Final = frozenset(
 _SHARD: Final = re.compile(r"([1-9]\d{0,5})/([1-9]\d{0,5})", re.ASCII)
 _SAMPLE: Final = re.compile(r"([1-9]\d{0,8})(?:/(collection|patient))?", re.ASCII)
 _MOST_DIGITS: Final = 9
-_CREATIVE_COMMONS: Final = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", re.IGNORECASE)
 
 
 class AnalysisResults(StrEnum):
@@ -131,9 +131,7 @@ def _is_in_shard(shard: str, series: Series) -> bool:
 
 def _is_licensed(patterns: tuple[str, ...], series: Series) -> bool:
     """Whether a name of the licence matches a pattern: the one that the archive gives, or that of Creative Commons."""
-    names = [series.license_name or ""]
-    if found := _CREATIVE_COMMONS.search(series.license_uri or ""):
-        names.append(f"CC {found[1]} {found[2]}")
+    names = {series.license_name, short_license(series.license_name, series.license_uri)}
     return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in names if name for pattern in patterns)
 
 

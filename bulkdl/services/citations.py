@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bulkdl.model.descriptions import CollectionDescription, ResultDescription
+from bulkdl.model.dois import doi_in
 from bulkdl.model.text import one_line
 
 _APA: Final = re.compile(
@@ -26,7 +27,6 @@ _APA: Final = re.compile(
 _INITIALS: Final = re.compile(r"[^\W\d_]{1,3}\.(?:[\s-]*[^\W\d_]{1,8}\.?){0,6}")
 _WITH_INITIALS: Final = re.compile(rf"(?P<family>.+?)\s+(?P<given>{_INITIALS.pattern})")
 _JUNIOR: Final = re.compile(r"(?:Jr|Sr|[IV]{1,3})\.?")
-_DOI: Final = re.compile(r"10\.\d{4,9}/[^\s\"<>]+")
 _TEX: Final = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -144,12 +144,6 @@ IDC: Final = Reference(
 """The paper that IDC asks users to cite; idc-index adds it to its citations, too."""
 
 
-def doi_of(text: str | None) -> str | None:
-    """The DOI in a text or an address, in lower case, because DOIs are compared so; None if there is none."""
-    found = _DOI.search(text or "")
-    return found[0].rstrip(".,;)").lower() if found else None
-
-
 def read_reference(
     citation: str | None,
     *,
@@ -160,7 +154,7 @@ def read_reference(
 ) -> Reference:
     """A reference of what an archive says of a data set: its citation without markup, its title, DOI and licence."""
     text = " ".join((citation or "").split())
-    whole = Reference(title=title, doi=doi or doi_of(text), url=url, license=license_name, text=text or None)
+    whole = Reference(title=title, doi=doi or doi_in(text), url=url, license=license_name, text=text or None)
     found = _APA.match(text)
     if found is None:
         return whole
@@ -185,7 +179,7 @@ class KnownReferences:
         """Add what was described. A reference with the archive's own words takes the place of one without."""
         for each in collections:
             title = one_line(each.collection)
-            citation = each.citation or _citation_in(each.description, doi_of(each.uri))
+            citation = each.citation or _citation_in(each.description, doi_in(each.uri))
             self._add(citation, title, each.uri, each.license_name, each.collection)
             for part in each.publications:
                 self._add(part.citation, part.title or title, part.doi or part.url, part.license_name)
@@ -199,7 +193,7 @@ class KnownReferences:
     def _add(
         self, citation: str | None, title: str, uri: str | None, license_name: str | None, collection: str | None = None
     ) -> None:
-        doi = doi_of(uri) or doi_of(citation)
+        doi = doi_in(uri) or doi_in(citation)
         known = read_reference(citation, title=title, doi=doi, url=uri, license_name=license_name)
         for key in (doi, collection and f"collection {collection}"):
             if key and (key not in self._by_key or (known.text and not self._by_key[key].text)):

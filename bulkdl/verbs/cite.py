@@ -21,6 +21,7 @@ from bulkdl.errors import ArchiveError, SelectionError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.descriptions import Descriptions
+from bulkdl.model.dois import doi_in
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.formatting import counted
 from bulkdl.model.options import Option
@@ -32,7 +33,6 @@ from bulkdl.services.citations import (
     CitationFormat,
     KnownReferences,
     Reference,
-    doi_of,
     papers_of_archives,
     write_references,
 )
@@ -135,7 +135,7 @@ class _Cited:
     known: KnownReferences = field(default_factory=lambda: KnownReferences((), ()))
 
     def add(self, series: Series, instances: int, size_bytes: int) -> None:
-        doi = doi_of(series.collection_uri)
+        doi = doi_in(series.collection_uri)
         sums = self.sums.setdefault(doi or series.collection, _CitedSums(doi))
         sums.series += 1
         sums.instances += instances

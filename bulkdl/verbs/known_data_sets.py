@@ -24,8 +24,9 @@ from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.archive.routed import parts_of
 from bulkdl.errors import ArchiveError, BulkdlError, ConfigurationError, RequestFailed, TimedOut
 from bulkdl.model.access import DEMOS, IDC, ArchiveChoice, Route
-from bulkdl.model.data_sets import DataSet, SourceReport, complete, join, short_license
+from bulkdl.model.data_sets import DataSet, SourceReport, complete, join
 from bulkdl.model.events import Noted, RunContext, Sink
+from bulkdl.model.licenses import short_license
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings

@@ -5,15 +5,14 @@ A Series may come more than once, and counts once.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
-from bulkdl.model.data_sets import DataSet, ListedStudy, PatientTotal, short_license, sum_of
+from bulkdl.model.data_sets import DataSet, ListedStudy, PatientTotal, sum_of
+from bulkdl.model.dois import doi_of_address
+from bulkdl.model.licenses import short_license
 from bulkdl.model.records import Series
-
-_DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\.\d{4,9}/\S+)", re.IGNORECASE)
 
 
 def collections_from(series: Iterable[Series], source: str) -> list[DataSet]:
@@ -23,12 +22,12 @@ def collections_from(series: Iterable[Series], source: str) -> list[DataSet]:
 
 def _collection(name: str, members: Sequence[Series], source: str) -> DataSet:
     original = [each for each in members if not each.third_party] or members
-    own = tuple(dict.fromkeys(filter(None, map(doi_of, original))))
+    own = tuple(dict.fromkeys(filter(None, (doi_of_address(each.collection_uri) for each in original))))
     return DataSet(
         name=name,
         in_archive=True,
         doi=own[0] if len(own) == 1 else None,
-        dois=_sorted(map(doi_of, members)),
+        dois=_sorted(doi_of_address(each.collection_uri) for each in members),
         patients=len({each.patient_id for each in members}),
         series=len(members),
         instances=sum_of(each.image_count for each in members),
@@ -69,12 +68,6 @@ def studies_from(series: Iterable[Series]) -> list[ListedStudy]:
         for (collection, patient, study), members in _groups(series, "collection", "patient_id", "study_uid")
     ]
     return sorted(found, key=lambda each: (each.collection, each.patient_id, each.date or "", each.study_uid))
-
-
-def doi_of(series: Series) -> str | None:
-    """The DOI under which a Series was published, in lower case."""
-    found = _DOI.fullmatch(series.collection_uri or "")
-    return found[1].lower() if found is not None else None
 
 
 def _groups(series: Iterable[Series], *names: str) -> list[tuple[Any, list[Series]]]:

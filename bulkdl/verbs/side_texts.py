@@ -20,6 +20,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldGroup
 from bulkdl.model.descriptions import CollectionDescription
+from bulkdl.model.dois import doi_in
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.formatting import counted
 from bulkdl.model.quantities import human_bytes
@@ -29,7 +30,6 @@ from bulkdl.services.citations import (
     CitationFormat,
     KnownReferences,
     Reference,
-    doi_of,
     papers_of_archives,
     write_references,
 )
@@ -211,10 +211,10 @@ def references_of(
         uris = [described.uri]
     references = []
     for uri in uris or [None]:
-        doi = doi_of(uri)
+        doi = doi_in(uri)
         unknown = Reference(title=title, doi=doi, url=None if doi else uri)
         references.append(known.find(doi, collection) or unknown)
-    dois = [doi for uri in uris if (doi := doi_of(uri))]
+    dois = [doi for uri in uris if (doi := doi_in(uri))]
     return [*references, *papers_of_archives(dois, from_idc=any(group.is_in_bucket for group in groups))]
 
 

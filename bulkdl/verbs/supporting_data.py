@@ -10,7 +10,7 @@ from bulkdl.archive.profiles import Profile
 from bulkdl.archive.supporting_files import Offers, SupportedArchive
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.data_sets import DataSet, DownloadWay
+from bulkdl.model.data_sets import DataSet, DownloadWay, name_key
 from bulkdl.model.events import Noted, RunContext
 from bulkdl.verbs.service_clients import COLLECTION_MANAGER, open_collection_manager, service_addresses
 
@@ -40,8 +40,8 @@ def offer_supporting_data(client: Archive, choice: ArchiveChoice, profile: Profi
 
     async def offered(collections: Collection[str]) -> Offers:
         async with open_collection_manager(address, access=choice.access, stop=context.stop) as manager:
-            known = {_folded(each.name): each for each in await manager.data_sets()}
-        found = {name: known.get(_folded(name)) for name in collections}
+            known = {name_key(each.name): each for each in await manager.data_sets()}
+        found = {name: known.get(name_key(name)) for name in collections}
         for name, data_set in found.items():
             for text in _elsewhere(data_set):
                 context.sink(Noted(f"not downloaded for {name}: {text}"))
@@ -59,8 +59,3 @@ def _elsewhere(data_set: DataSet | None) -> Iterable[str]:
     for each in data_set.downloads if data_set is not None else ():
         if (why := _ELSEWHERE.get(each.way)) is not None:
             yield f"{each.title}: {why}{f': {each.address}' if each.address else ''}"
-
-
-def _folded(name: str) -> str:
-    """A name as it is compared: its spelling differs between services."""
-    return "".join(filter(str.isalnum, name)).casefold()

@@ -21,7 +21,6 @@ from bulkdl.services.citations import (
     Author,
     CitationFormat,
     Reference,
-    doi_of,
     read_reference,
     write_references,
 )
@@ -145,16 +144,3 @@ def test_hostile_texts_make_no_second_entry(titles: list[str], family: str) -> N
     parsed = pybtex.database.parse_string(write_references(references, CitationFormat.BIBTEX), "bibtex")
     assert len(parsed.entries) == len(titles)
     assert len(rispy.load(io.StringIO(write_references(references, CitationFormat.RIS)))) == len(titles)
-
-
-@pytest.mark.parametrize(
-    ("text", "doi"),
-    [
-        ("https://doi.org/10.7937/K9/TCIA.2016.ELN8YGLE", "10.7937/k9/tcia.2016.eln8ygle"),
-        ("doi:10.5281/zenodo.8345959.", "10.5281/zenodo.8345959"),
-        ("https://www.example.org/collections", None),
-        ("", None),
-    ],
-)
-def test_the_doi_of_a_text(text: str, doi: str | None) -> None:
-    assert doi_of(text) == doi

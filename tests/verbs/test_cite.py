@@ -13,7 +13,8 @@ import bulkdl
 from bulkdl.archive.idc.catalogue import IdcCatalogue
 from bulkdl.archive.idc.index import installed_index
 from bulkdl.errors import JournalUnreadable, SelectionError
-from bulkdl.services.citations import doi_of, read_reference
+from bulkdl.model.dois import doi_in
+from bulkdl.services.citations import read_reference
 from tests.support.bad_archive import command
 from tests.support.commands import RunningArchive
 from tests.support.csl_data import csl_problems
@@ -103,7 +104,7 @@ def test_all_of_idc_says_how_it_is_cited() -> None:
     results = {one.result: one for found in described for one in found.results}
     assert (len(collections), len(results)) == (179, 26)
     publications = [(one.title, one.citation, one.doi) for collection in collections for one in collection.publications]
-    publications += [(one.title, one.citation, doi_of(one.uri)) for one in results.values()]
+    publications += [(one.title, one.citation, doi_in(one.uri)) for one in results.values()]
     read = [read_reference(citation, title=title or "", doi=doi) for title, citation, doi in publications]
     assert [one.doi for one in read if not (one.authors and one.year and one.publisher)] == []
 

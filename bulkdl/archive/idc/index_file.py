@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from bulkdl.errors import DiskError
-from bulkdl.model.data_sets import short_license
+from bulkdl.model.dois import doi_of_address
 from bulkdl.model.grouped_series import GroupedRow, GroupedSeries, SharedValues, iso
+from bulkdl.model.licenses import short_license
 from bulkdl.model.records import Patient, Study
 from bulkdl.runtime.disk import disk_errors
 
@@ -79,7 +80,6 @@ _VALUES: Final[Mapping[str, str]] = {
 """The columns of an index in SQL, of the tables `series` as `s` and `kinds` as `k`."""
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each line
-_DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\..+)")
 
 
 def collection_id(name: str) -> str:
@@ -117,11 +117,10 @@ def write_names(names: Mapping[str, str], path: Path, *, version: str) -> None:
 
 def _kind(at: int, kind: SharedValues, uid_names: Mapping[str, str]) -> dict[str, object]:
     shared = kind.shared
-    doi = _DOI.fullmatch(shared.collection_uri or "")
     return {
         "kind": at,
         "collection_id": collection_id(shared.collection),
-        "source_DOI": doi and doi[1].lower(),
+        "source_DOI": doi_of_address(shared.collection_uri),
         "BodyPartExamined": shared.body_part,
         "Modality": shared.modality,
         "SOPClassUID": kind.sop_class_uid,

@@ -7,7 +7,6 @@ Series of third parties that have a DOI beside that of their Collection are an a
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from bulkdl.model.data_sets import short_license
+from bulkdl.model.dois import doi_of_address
+from bulkdl.model.licenses import short_license
 from bulkdl.server.catalogue import CatalogueView
 from bulkdl.server.catalogue.view import all_of
 
-_DOI: Final = re.compile(r"https?://(?:dx\.)?doi\.org/(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _FIELDS: Final = ("collection_uri", "third_party", "license_name", "license_uri", "modality")
 _COLUMNS: Final = ", ".join(f"json_extract(k.record, '$.{name}')" for name in _FIELDS)
 _KINDS: Final = "JOIN kind AS k ON k.number = t.kind"
@@ -103,7 +102,7 @@ def _read(view: CatalogueView) -> tuple[OfferedDataSet, ...]:
     )
     groups: dict[str, dict[str | None, _Group]] = {}
     for collection_key, address, *rest in rows:
-        groups.setdefault(collection_key, {}).setdefault(_doi(address), _Group()).add(rest)
+        groups.setdefault(collection_key, {}).setdefault(doi_of_address(address), _Group()).add(rest)
     patients, studies = (_counts(view, table) for table in ("patient", "study"))
     collections = [
         _collection(view, name, (patients.get(key, 0), studies.get(key, 0)), groups.get(key, {}))
@@ -146,7 +145,7 @@ def _collection(
     added = view.newest(name) or datetime.now(UTC)
     found = OfferedDataSet(
         name=name,
-        doi=_doi(about.collection_uri) or largest,
+        doi=doi_of_address(about.collection_uri) or largest,
         description=about.description or "",
         citation=about.citation or "",
         licenses=((about.license_name or "", about.license_uri or ""),) if about.license_name else (),
@@ -184,8 +183,3 @@ def _with_sums(one: OfferedDataSet, groups: Iterable[_Group]) -> OfferedDataSet:
         images=sums["images"],
         size_bytes=sums["size_bytes"],
     )
-
-
-def _doi(address: str | None) -> str | None:
-    found = _DOI.fullmatch(address or "")
-    return found[1].lower() if found is not None else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-from bulkdl.model.data_sets import short_license
+from bulkdl.model.licenses import short_license
 from bulkdl.server.services.offers import OfferedDataSet
 
 Record: TypeAlias = dict[str, Any]
