@@ -24,7 +24,7 @@ from bulkdl.store.partials import KeptPartial, Partials, PartialStream
 
 CHECKPOINT_BYTES: Final = 16 << 20  # of a large body are synced, and noted, at a time
 WRITE_BYTES: Final = 1 << 20
-_WRITE_BYTES: Final = 1 << 18  # of a range at a time: what is not written is lost with the process, for each range
+_RANGE_WRITE_BYTES: Final = 1 << 18  # at a time: what is not written is lost with the process, for each range
 _NOTE_BYTES: Final = 1 << 20  # of progress are noted at a time
 _PART_BYTES: Final = 16 << 20
 _LEAST_PART_BYTES: Final = 64 << 10
@@ -214,7 +214,7 @@ class RangedDownload:
                         self.arrival.add(len(piece))
                         pieces.append(piece)
                         size_bytes += len(piece)
-                    if size_bytes >= _WRITE_BYTES:
+                    if size_bytes >= _RANGE_WRITE_BYTES:
                         taken, pieces, size_bytes = pieces, [], 0
                         await self._write(part, taken, file)
             except (RequestFailed, Interrupted):

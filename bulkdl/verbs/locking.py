@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -25,8 +24,8 @@ from bulkdl.errors import (
     RequestFailed,
     Withdrawn,
 )
-from bulkdl.fetch.digests import digests_of_file
 from bulkdl.fetch.lost_files import move_away
+from bulkdl.fetch.md5s import with_md5s
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, Run, SeriesRow
 from bulkdl.manifest.locked import LockedGroup, LockedInstance, LockedSeries, Proof
@@ -39,19 +38,7 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.common import OpenMirror
 from bulkdl.verbs.lock_files import open_lock
 
-_PAGE: Final = 1_000
 _FAILURES: Final = 1_000_000
-
-
-def held_of(row: SeriesRow, journal: Journal) -> Iterator[HeldInstance]:
-    """The files of a Series, by SOP Instance UID."""
-    after: tuple[int, str] = (row.id, "")
-    left = row.held
-    while left > 0 and (page := journal.held(after=after, limit=min(left, _PAGE))):
-        here = [held for held in page if held.series_id == row.id]
-        yield from here
-        left -= len(page)
-        after = (row.id, page[-1].sop_uid)
 
 
 def judge(locked: LockedInstance, held: HeldInstance, archive_md5: bytes | None) -> LockedInstanceError:
@@ -313,16 +300,8 @@ def _held_with_md5(
     row: SeriesRow, journal: Journal, files: MirrorFiles, instances: Sequence[LockedInstance]
 ) -> list[HeldInstance]:
     """The files of a Series; with the MD5 of each, if the lock has none but that. Blocking."""
-    held = list(held_of(row, journal))
-    if all(locked.proof is not Proof.MD5 for locked in instances):
-        return held
-    return [each if each.md5 is not None else _with_md5(each, files) for each in held]
-
-
-def _with_md5(held: HeldInstance, files: MirrorFiles) -> HeldInstance:
-    with suppress(OSError):  # the next run finds that it is lost
-        return replace(held, md5=digests_of_file(files.absolute(held.path)).md5)
-    return held
+    held = journal.held_of_series(row.series.series_uid)
+    return with_md5s(held, files) if any(locked.proof is Proof.MD5 for locked in instances) else held
 
 
 def _outcome(

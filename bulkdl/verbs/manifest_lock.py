@@ -44,7 +44,7 @@ from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive, require_mirror
 from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
-from bulkdl.verbs.locking import held_of, unproven
+from bulkdl.verbs.locking import unproven
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
@@ -183,7 +183,7 @@ def _groups_of(journal: Journal, uids: Sequence[SeriesUid], counts: _Counts) -> 
         if (row := journal.find_series(uid)) is None:
             continue
         instances = []
-        for held in held_of(row, journal):
+        for held in journal.held_of_series(uid):
             if held.sha256 is None or not is_uid(held.sop_uid):
                 counts.left_out += 1
                 continue
@@ -298,10 +298,7 @@ class _Locking:
 
     def _held(self, uid: SeriesUid) -> dict[str, HeldInstance]:
         """What the mirror beside the archive holds of a Series, by UID, by key and by MD5. Blocking."""
-        row = self.journal.find_series(uid) if self.journal is not None else None
-        if self.journal is None or row is None:
-            return {}
-        files = list(held_of(row, self.journal))
+        files = self.journal.held_of_series(uid) if self.journal is not None else []
         by_md5 = {held.md5.hex(): held for held in files if held.md5 is not None}
         return by_md5 | {held.entry.key: held for held in files} | {held.sop_uid: held for held in files}
 
