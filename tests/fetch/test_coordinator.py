@@ -420,6 +420,18 @@ async def test_a_limit_leaves_out_whole_series_and_completes_others(
         assert archive.asked.keys() <= {sop_uid(1, 1)}  # by another process, if there are two
 
 
+async def test_the_progress_names_the_collections_in_hand(files: MirrorFiles) -> None:
+    events: list[Event] = []
+    archive = BusyArchive(is_near=True)
+    async with coordinator(files, owed=(3, 3), archive=archive, sink=events.append) as (made, recording):
+        recording.may_end.set()
+        async with running_alongside(made.fetch(ended())):
+            await until(lambda: any(isinstance(event, Progress) and event.at_work for event in events))
+    named = {event.at_work for event in events if isinstance(event, Progress)}
+    assert ("PHANTOM",) in named
+    assert named <= {(), ("PHANTOM",)}  # two Series of one Collection
+
+
 async def test_the_last_progress_counts_everything(files: MirrorFiles) -> None:
     """Also outcomes behind the last query of the journal."""
     events: list[Event] = []

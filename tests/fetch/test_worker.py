@@ -363,22 +363,22 @@ async def test_a_busy_worker_leaves_large_instances_to_others(
     assert taken == 20
 
 
+@pytest.mark.parametrize("is_packed", [False, True], ids=["zips", "objects of several instances"])
 @pytest.mark.parametrize(("seconds", "most"), [(0.01, 2), (0.05, 16)], ids=["near", "far"])
 async def test_a_busy_worker_leaves_the_zips_of_a_near_archive_to_others(
-    files: MirrorFiles, threads: Threads, seconds: float, most: int
+    files: MirrorFiles, threads: Threads, seconds: float, most: int, *, is_packed: bool
 ) -> None:
-    source = HeldArchive({}, most=40, bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
+    zip_bytes = zip_of([(one.sop_uid, one.content) for one in MADE_UP])
+    objects = {f"object{number}": [zip_bytes] for number in range(20)}
+    source = HeldArchive(objects, most=40, bundle=zip_bytes)
     source.allow_more(seconds)
     taken = 0
 
     async def items() -> AsyncIterator[SeriesWork]:
         nonlocal taken
-        for _ in range(20):
+        for key in objects:
             taken += 1
-            yield work(by_uid())
-
-    async def ignore(_: InstanceOutcome) -> None:
-        pass
+            yield work([Entry(f"{key}#1"), Entry(f"{key}#2")] if is_packed else by_uid())
 
     now = count()
     load = CpuLoad(cpu=lambda: next(now), clock=lambda: next(now))
