@@ -4,26 +4,31 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/pip
+EXACTLY := --quiet --disable-pip-version-check --no-deps --require-hashes
 CLIENTS := idc-index nbiatoolkit tcia-utils tciaclient
 
 # Compiled modules are kept, whatever the environment says: the tests start many hundreds of Python processes.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mirror test check lint types layers pytest coverage torture matrix fuzz bench test-clients lock docs clean
+.PHONY: help setup mirror test check lint types layers pytest coverage torture matrix fuzz bench lock docs clean \
+  test-clients client-environments $(CLIENTS:%=test-%)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment .venv, with bulkdl and all that its tests need
 
-$(READY): .requirements/dev.txt pyproject.toml
+$(READY): .requirements/dev.txt pyproject.toml | $(PIP)
+	$(PIP) install $(EXACTLY) -r .requirements/dev.txt
+	$(PIP) install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PIP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "bulkdl needs Python 3.11 or later: make PYTHON=python3.11 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
 
 mirror: $(READY) ## a first mirror in ./mirror, from the demonstration archive: no account, no network
 	@echo "1. A Series list, from its manifest:"
@@ -86,16 +91,22 @@ bench: $(READY) .venv-tcia-utils/.ready ## ours beside other tools, and the goal
 	$(BIN)/python -m tests.benchmarks $(PARTS)
 	$(BIN)/python -m tests.docs.generate
 
-test-clients: $(READY) $(CLIENTS:%=.venv-%/.ready) ## public clients, unmodified, against the embedded archive and a cache
-	@for client in $(CLIENTS); do \
-	  echo "$$client:"; \
-	  BULKDL=$(abspath $(BIN))/bulkdl .venv-$$client/bin/pytest -c tests/clients/pytest.ini -q \
-	    tests/clients/test_$$(echo $$client | tr - _).py || exit; \
-	done
+# Two clients at a time: one, and the archive that it asks, use less than two cores.
+test-clients: $(READY) ## public clients, unmodified, against the embedded archive and a cache
+	@$(MAKE) --no-print-directory --jobs 2 $(CLIENTS:%=test-%)
 
-.venv-%/.ready: .requirements/client-%.txt
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+# What the tests of a client say is printed at their end, so that nothing of another client is in between.
+$(CLIENTS:%=test-%): test-%: $(READY) .venv-%/.ready
+	@BULKDL=$(abspath $(BIN))/bulkdl .venv-$*/bin/pytest -c tests/clients/pytest.ini -q \
+	  tests/clients/test_$(subst -,_,$*).py >.venv-$*/output.txt 2>&1; code=$$?; \
+	  { echo "$*:"; cat .venv-$*/output.txt; } && exit $$code
+
+client-environments: $(CLIENTS:%=.venv-%/.ready)
+
+# pip of .venv installs here, too. Modules are compiled when a test imports them: few of what the clients bring are.
+.venv-%/.ready: .requirements/client-%.txt | $(PIP)
+	$(PYTHON) -m venv --without-pip $(@D)
+	$(PIP) --python $(@D)/bin/python install $(EXACTLY) --no-compile -r $<
 	@touch $@
 
 lock: $(READY) ## renew the lock of exact versions
