@@ -18,7 +18,7 @@ MOST_HEADER_BYTES: Final = 1 << 15
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]{0,1000}))?\r\n")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,200}):[ \t]*([^\r\n\0]*)\r\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n]{0,256})?\r\n")
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]{0,256}(?:;[^\r\n]{0,256})?\r\n")  # some servers pad sizes
 _LONGEST_FIELD_BYTES: Final = 1 << 13
 _LONGEST_LINE_BYTES: Final = 1 << 10
 _SWITCHING_PROTOCOLS: Final = 101
@@ -90,10 +90,13 @@ def _length(status: int, headers: CIMultiDict[str]) -> tuple[int | None, bool]:
 
 
 class ChunkedBody:
-    """Decodes a chunked body. Feed it every piece, in order, until it `has_ended`."""
+    """Decodes a chunked body. Feed it every piece, in order, until it `has_ended`.
+
+    `is_exceeded`: bytes came behind its end, which do not belong to it.
+    """
 
     def __init__(self) -> None:
-        self.has_ended = False
+        self.has_ended = self.is_exceeded = False
         self._left = 0  # bytes of the chunk
         self._line = b""
         self._is_behind_chunk = False
@@ -101,11 +104,12 @@ class ChunkedBody:
         self._trailer_bytes = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the bytes of the body in the next piece. ValueError: it is not chunked, or goes on behind its end."""
+        """Yield the bytes of the body in the next piece. ValueError: it is not chunked."""
         at = 0
         while at < len(data):
             if self.has_ended:
-                raise ValueError("bytes follow the last chunk")
+                self.is_exceeded = True
+                return
             if self._left:
                 piece = data[at : at + self._left]
                 at += len(piece)

@@ -72,6 +72,7 @@ _MOST_ORIGINS: Final = 8  # with idle connections
 _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §5
+_BEGIN_OF_HEADER: Final = b"HTTP/1."
 _END_OF_HEADER: Final = b"\r\n\r\n"
 _BREAK: Final = re.compile("[\r\n\0]")
 _HEADERS: Final = {"User-Agent": f"bulkdl/{__version__}", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
@@ -208,12 +209,21 @@ class SocketResponse:
             self._head_bytes += end
             self._header = parse_header(bytes(self._head[:end]))
             del self._head[:end]
+        if self._header is None:
+            self._check_unended_header(searched)
         unended = len(self._head) if self._header is None else 0
         if self._head_bytes + unended > MOST_HEADER_BYTES:
             self._header = None
             raise ValueError("its header is too long")
         if self._header is not None:
             self._begin(self._header)
+
+    def _check_unended_header(self, searched: int) -> None:
+        """ValueError: it is none, so that its end is not awaited. It was `searched` up to there."""
+        if not _BEGIN_OF_HEADER.startswith(self._head[: len(_BEGIN_OF_HEADER)]):
+            raise ValueError("it does not begin with a status")
+        if self._head.find(b"\n\n", searched) >= 0:
+            raise ValueError("its lines do not end with CR LF")
 
     def _begin(self, header: ResponseHeader) -> None:
         self.status, self.reason, self.headers = header.status, header.reason, header.headers
@@ -232,6 +242,7 @@ class SocketResponse:
         if self._chunked is not None:
             self._add(b"".join(self._chunked.feed(data)))
             self.is_done = self._chunked.has_ended
+            self._ends_connection |= self._chunked.is_exceeded
         elif self._left is not None:
             self._ends_connection |= len(data) > self._left  # with bytes that belong to nothing
             self._add(data[: self._left])
@@ -365,7 +376,7 @@ class SocketResponse:
         if self._is_released:
             return
         self._is_released, self._connection.response, self._buffer = True, None, None
-        if not self.is_done or self._error is not None or self._ends_connection:
+        if not self.is_done or self._error is not None or self._ends_connection or self._connection.holds_more:
             self._connection.close()
         if self.is_for_threads:
             self._connection.watch_for(1)
@@ -433,10 +444,7 @@ class Connection:
                     response.feed(self._link.recv(_RECORD_BYTES))
                 self._feed_records(response)
             else:
-                wanted = response.wanted_bytes
-                if self.is_nearby and not response.has_begun:
-                    wanted = self._header_bytes() or wanted
-                response.feed(self._link.recv(wanted))
+                response.feed(self._link.recv(self._wanted_bytes(response)))
         except _NOT_YET:
             pass
         except OSError as error:
@@ -445,6 +453,12 @@ class Connection:
             self.unwatch()
         elif _HAS_LOW_WATER_MARK:
             self._wake_at(max(1, response.unseen_bytes - self._held_bytes))
+
+    def _wanted_bytes(self, response: SocketResponse) -> int:
+        """How many bytes to read: one more than the body has, because what comes behind it is part of no answer."""
+        if response.has_begun:
+            return response.wanted_bytes + 1
+        return (self.is_nearby and self._header_bytes()) or response.wanted_bytes
 
     def _feed_records(self, response: SocketResponse) -> None:
         """Give the bytes of some records of TLS at once: one by one, they take more time than to decrypt them."""
@@ -459,6 +473,11 @@ class Connection:
                 response.feed(b"".join(pieces))
         if is_end and not response.is_done:
             response.feed(b"")
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether OpenSSL holds bytes behind the last response. The event loop, which watches the system, sees none."""
+        return self.is_open and isinstance(self._link, ssl.SSLSocket) and self._link.pending() > 0
 
     def _header_bytes(self) -> int:
         """The size of the header that has arrived; 0 if its end has not."""

@@ -107,6 +107,17 @@ def test_a_chunked_body_without_its_end_has_not_ended(cut: int) -> None:
     assert not _decoded(b"3\r\nabc\r\n0\r\n\r\n"[:cut], [])[1]
 
 
+def test_sizes_may_be_padded_and_extended() -> None:
+    assert _decoded(b"3  \r\nabc\r\n2\t;a=b\r\nde\r\n0 \r\n\r\n", []) == (b"abcde", True)
+
+
+@given(st.integers(0, 13))
+def test_what_comes_behind_the_end_does_not_belong_to_a_chunked_body(cut: int) -> None:
+    body, content = ChunkedBody(), b"3\r\nabc\r\n0\r\n\r\nx\r\n"
+    assert b"".join([*body.feed(content[:cut]), *body.feed(content[cut:])]) == b"abc"
+    assert (body.has_ended, body.is_exceeded) == (True, True)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -119,7 +130,7 @@ def test_a_chunked_body_without_its_end_has_not_ended(cut: int) -> None:
         b"3\r\nabc\n",
         b"9" * 2000,
         b"0\r\n" + b"A: b\r\n" * 10_000,
-        b"0\r\n\r\nx",
+        b"3  \n\r\nabc",
     ],
 )
 def test_what_is_not_chunked_is_refused(content: bytes) -> None:

@@ -441,6 +441,43 @@ async def test_a_connection_with_more_than_was_requested_is_not_used_again() -> 
         assert server.connections == 2
 
 
+LONG_BODY = bytes(100_000)
+ODD_ENDS = {
+    "a line break": HELLO + b"\r\n",
+    "another answer": HELLO + HELLO.replace(b"hello", b"wrong"),
+    "a line break behind a long body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + LONG_BODY + b"\r\n",
+    "a line break behind chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("content", ODD_ENDS.values(), ids=ODD_ENDS)
+async def test_bytes_behind_an_answer_harm_neither_it_nor_the_next_one(content: bytes, *, is_tls: bool) -> None:
+    async def act(exchange: Exchange) -> None:
+        head, end, body = content.partition(b"\r\n\r\n")
+        await exchange.send(head + end)  # so that the body comes by itself
+        await exchange.send(body)
+
+    tls, access = (self_signed(), Access(ca_bundle=str(CERTIFICATE))) if is_tls else (None, Access())
+    async with FaultyServer(in_turn(act), tls=tls) as server, open_transport(access) as transport:
+        for _ in range(3):
+            assert await _get(transport, server) in {b"hello", LONG_BODY}
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"SSH-2.0-OpenSSH_9.6\r\n", b"220 mail", b"\x15\x03", HELLO.replace(b"\r\n", b"\n")],
+    ids=["another protocol", "mail", "TLS", "line feeds alone"],
+)
+async def test_an_answer_without_a_header_is_an_error_at_once(content: bytes) -> None:
+    """The other side may wait for us: the end of a header would be awaited for two minutes."""
+    for act in (_as_it_is, _bytewise):
+        async with transport_to(act(content)) as (transport, server):
+            with pytest.raises(ConnectionLost, match="no valid response"):
+                await _get(transport, server)
+
+
 async def test_no_more_is_read_than_a_slow_reader_has_room_for() -> None:
     async with transport_to(answer(BODY * 16)) as (transport, server):
         response = await transport.send(URL(server.url), {}, None)
