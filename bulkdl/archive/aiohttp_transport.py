@@ -18,6 +18,7 @@ from bulkdl import errors
 from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
+from bulkdl.archive.http_framing import WITHOUT_BODY
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
@@ -25,6 +26,7 @@ from bulkdl.model.text import error_text
 _CONNECTIONS: Final = 4  # name, several addresses, proxy, TLS
 _READ_BUFFER_BYTES: Final = 1 << 18
 _SMALL_BYTES: Final = 1 << 12
+_INVALID_CHUNKS: Final = "its chunks are invalid"
 _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
@@ -40,8 +42,20 @@ class AiohttpResponse:
         self.status = response.status
         self.reason = response.reason or ""
         self.headers: Mapping[str, str] = response.headers
-        self.length = response.content_length
+        self.length = 0 if response.status in WITHOUT_BODY else response.content_length
         self.content_type = response.content_type
+        self._closed: asyncio.Future[None] | None = None
+        if response.connection is not None and "Transfer-Encoding" in self.headers:
+            protocol = response.connection.protocol
+            self._closed = protocol.closed if protocol is not None else None
+        if self._closed is not None:
+            self._closed.add_done_callback(self._end_invalid)
+
+    def _end_invalid(self, _: object) -> None:
+        """End a body whose chunks are invalid: aiohttp only closes the connection (observed with 3.14)."""
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(connection_errors.invalid_response(_INVALID_CHUNKS))
 
     @property
     def arrived(self) -> int:
@@ -59,8 +73,8 @@ class AiohttpResponse:
                 # Of a response that cannot have a body, each read is the end of a chunk (observed with aiohttp 3.14).
                 if chunk or not is_end_of_chunk or content.at_eof():
                     break
-        except _FOREIGN as error:
-            raise _translate(error) from error
+        except (*_FOREIGN, RuntimeError) as error:
+            raise self._translated(error) from error
         if not chunk:
             self._check_end()
         return chunk
@@ -68,19 +82,33 @@ class AiohttpResponse:
     async def read(self) -> bytes:
         try:
             content = await self._response.read()
-        except _FOREIGN as error:
-            raise _translate(error) from error
+        except (*_FOREIGN, RuntimeError) as error:
+            raise self._translated(error) from error
         self._check_end()
         return content
 
     def _check_end(self) -> None:
         """Raises ShortBody: the body ends with its connection, which was reset. aiohttp takes that for its end."""
-        if self.length is None and "Transfer-Encoding" not in self.headers:
-            protocol = self._response._protocol  # noqa: SLF001 - `connection` is None from the end of the body on
-            if protocol is not None and isinstance(lost := protocol.exception(), aiohttp.ClientOSError):
-                raise connection_errors.cut(_reason(lost))
+        if self.length is None and "Transfer-Encoding" not in self.headers and (lost := self._lost()) is not None:
+            raise connection_errors.cut(_reason(lost))
+
+    def _lost(self) -> aiohttp.ClientOSError | None:
+        """How the connection broke; None if it was closed, or is there."""
+        protocol = self._response._protocol  # noqa: SLF001 - `connection` is None from the end of the body on
+        lost = protocol.exception() if protocol is not None else None
+        return lost if isinstance(lost, aiohttp.ClientOSError) else None
+
+    def _translated(self, error: BaseException) -> errors.BulkdlError:
+        if isinstance(error, RuntimeError):  # a wait on a connection that is closed
+            return connection_errors.invalid_response(_INVALID_CHUNKS)
+        if not isinstance(error, aiohttp.ClientPayloadError):
+            return _translate(error)
+        lost = self._lost()
+        return connection_errors.cut(_reason(lost) if lost is not None else connection_errors.CLOSED)
 
     def release(self) -> None:
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._end_invalid)
         if self._response.content.at_eof():
             self._response.release()
         else:
@@ -169,9 +197,9 @@ def _translate(error: BaseException) -> errors.BulkdlError:  # noqa: C901, PLR09
             return connection_errors.no_connection_in_time()
         case TimeoutError():
             return connection_errors.silent()
-        case aiohttp.ClientPayloadError():
-            return connection_errors.cut(_reason(error))
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+        case aiohttp.ServerDisconnectedError():  # it shows all of a header that has not ended
+            return connection_errors.broken(connection_errors.CLOSED_IN_HEADER)
+        case aiohttp.ClientOSError():
             return connection_errors.broken(_reason(error))
         case aiohttp.ClientResponseError() if error.message:  # its further lines show what was received
             return connection_errors.invalid_response(error_text(ValueError(error.message.splitlines()[0])))

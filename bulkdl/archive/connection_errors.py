@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bulkdl import errors
+
+CLOSED: Final = "the connection was closed before its end"
+CLOSED_IN_HEADER: Final = "it was closed before the end of the header"
 
 
 def cannot_reach(where: str, reason: str) -> errors.ConnectFailed:

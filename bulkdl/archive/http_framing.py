@@ -15,6 +15,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 MOST_HEADER_BYTES: Final = 1 << 15
 """The longest header, with all informational ones before it."""
 
+WITHOUT_BODY: Final = frozenset({204, 304})
+"""The statuses of responses without a body, whatever their header says (RFC 9112 §6.3)."""
+
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]{0,1000}))?\r\n")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,200}):[ \t]*([^\r\n\0]*)\r\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -23,7 +26,6 @@ _LONGEST_FIELD_BYTES: Final = 1 << 13
 _LONGEST_LINE_BYTES: Final = 1 << 10
 _SWITCHING_PROTOCOLS: Final = 101
 _SUCCESS: Final = 200
-_WITHOUT_BODY: Final = frozenset({204, 304})
 
 
 class ResponseHeader(NamedTuple):
@@ -84,7 +86,7 @@ def _length(status: int, headers: CIMultiDict[str]) -> tuple[int | None, bool]:
         raise ValueError("its transfer coding is unknown, or contradicts its length")
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         raise ValueError("its length is not one number")
-    if status in _WITHOUT_BODY:
+    if status in WITHOUT_BODY:
         return 0, False
     return (int(lengths[0]) if lengths else None), bool(codings)
 

@@ -194,9 +194,9 @@ class SocketResponse:
 
     def _take_end(self) -> None:
         if self._header is None:
-            self.fail(connection_errors.broken("it was closed before the end of the header"))
+            self.fail(connection_errors.broken(connection_errors.CLOSED_IN_HEADER))
         elif self._left is not None or self._chunked is not None:
-            self.fail(connection_errors.cut("the connection was closed before its end"))
+            self.fail(connection_errors.cut(connection_errors.CLOSED))
         else:
             self.is_done = self._ends_connection = True
             self.wake()

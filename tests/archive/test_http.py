@@ -269,6 +269,49 @@ async def test_a_response_that_is_not_http_is_a_lost_connection(content: bytes) 
     assert type(await failure(raw(content))) is ConnectionLost
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kind", "words"),
+    [
+        ((CHUNKED, b"5\r\nhel", b"lo?\r\n0\r\n\r\n"), ConnectionLost, "no valid response: .*chunk"),
+        ((CHUNKED + b"5\r\nhello\r\n", b"-5\r\nhello\r\n"), ConnectionLost, "no valid response: .*chunk"),
+        ((CHUNKED + b"5\r\nhel", None), ShortBody, "the connection was closed before its end"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel", None), ShortBody, "closed before its end"),
+        ((b"HTTP/1.1 200 OK\r\nX-Secret: 12", None), ConnectionLost, "closed before the end of the header"),
+    ],
+    ids=["a long chunk", "a negative chunk", "cut chunks", "a cut body", "a cut header"],
+)
+@pytest.mark.parametrize("receive", [fetch, read])
+async def test_a_damaged_frame_is_named_at_once(
+    pieces: tuple[bytes | None, ...], kind: type, words: str, receive: Callable[[Archive], Awaitable[bytes]]
+) -> None:
+    """The connection stays open, as after most answers: nothing waits for more."""
+
+    async def act(exchange: Exchange) -> None:
+        for piece in pieces:
+            if piece is None:
+                exchange.drop()
+            else:
+                await exchange.send(piece)
+                for _ in range(20):  # so that it comes by itself
+                    await asyncio.sleep(0)
+
+    error = await failure(act, receive=receive)
+    assert type(error) is kind
+    assert re.search(words, str(error))
+    assert "12" not in str(error)
+
+
+async def test_an_answer_without_a_body_has_none_whatever_its_header_says() -> None:
+    async with (
+        FaultyServer(lambda _: raw(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n")) as server,
+        opened(server.url) as client,
+    ):
+        assert await read(client) == b""
+
+
 async def test_headers_without_end_are_refused() -> None:
     error = await failure(answer(headers={"X-Long": "x" * 100_000}))
     assert type(error) is ConnectionLost
