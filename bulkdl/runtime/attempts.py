@@ -19,7 +19,7 @@ from bulkdl.runtime.availability import Outage
 from bulkdl.runtime.concurrency import LONG_SECONDS, Limiter, Permits, Sample
 from bulkdl.runtime.rates import ByteRate, RequestRate
 from bulkdl.runtime.retry import NextStep, backoff_seconds, decide
-from bulkdl.runtime.tasks import first_set, running_alongside
+from bulkdl.runtime.tasks import running_alongside
 
 Result = TypeVar("Result")
 
@@ -79,7 +79,7 @@ class Retrier:
         self.permits = Permits(limiter.limit)
         self.policy = policy
         self._outage = Outage(policy.give_up_after_seconds, wait_scale=policy.wait_scale)
-        self._probing = False
+        self._probe = asyncio.Lock()  # given in turn: a request that is never answered keeps no other one from it
         self._paused_until = 0.0
         self._rate = rate
         self._request_rate = RequestRate()
@@ -97,7 +97,6 @@ class Retrier:
         """Whether answers came, and none so soon."""
         self.expected = 0
         """How many requests are going to follow, as far as that is known."""
-        self._probed = asyncio.Event()  # replaced at the end of each probe, to wake all waiters
 
     def for_another_origin(self) -> Retrier:
         """A retrier for another archive: with the same policy, rate and listener, and its own limit and outages."""
@@ -153,12 +152,8 @@ class Retrier:
     async def ask(self, what: str, action: Callable[[int], Awaitable[Result]]) -> Result:
         """The result of `attempt` for a question, which `stop` ends even while its answer is awaited."""
 
-        async def interrupted() -> None:
-            await self.stop.wait()
-            raise errors.Interrupted("stopped while waiting for the archive")
-
         async def until_stopped(attempt: int) -> Result:
-            async with running_alongside(interrupted()):
+            async with running_alongside(self._interrupted()):
                 return await action(attempt)
 
         seconds = None if self._has_answered else self.first_answer_seconds
@@ -176,6 +171,10 @@ class Retrier:
             silence.cancel()
             self._first_answers.discard(first)
         return result
+
+    async def _interrupted(self) -> None:
+        await self.stop.wait()
+        raise errors.Interrupted("stopped while waiting for the archive")
 
     def _is_silent(self) -> None:
         if self.on_silence is not None and not self._has_answered and not self._outage.is_away:
@@ -312,13 +311,14 @@ class Retrier:
         """Enter with a permit when requests may be sent: after a pause that the archive set, or as the one probe."""
         while True:
             await self.sleep(self._paused_until - self._clock())
-            if self._outage.is_away and self._probing:
-                await first_set(self._probed, self.stop)
-                continue
             is_probe = self._outage.is_away
+            if is_probe:
+                async with running_alongside(self._interrupted()):
+                    await self._probe.acquire()
             try:
+                if is_probe and not self._outage.is_away:
+                    continue  # it answered meanwhile
                 if is_probe:
-                    self._probing = True
                     await self.sleep(self._outage.probe_at - self._clock())
                 async with self.permits:
                     await self.sleep(self._request_rate.wait_seconds(self._clock()))
@@ -328,9 +328,7 @@ class Retrier:
                     return
             finally:
                 if is_probe:
-                    self._probing = False
-                    self._probed.set()
-                    self._probed = asyncio.Event()
+                    self._probe.release()
 
 
 def _is_no_answer(error: errors.BulkdlError) -> bool:

@@ -161,6 +161,29 @@ def test_one_request_at_a_time_probes_an_archive_that_is_away() -> None:
     run(main())
 
 
+def test_requests_that_are_never_answered_keep_no_other_one_from_being_the_probe() -> None:
+    """Eight instances that an archive cannot deliver look like an outage; another one shows that it is none."""
+
+    async def silent(_: int) -> None:
+        await asyncio.sleep(0.01)
+        raise TimedOut("silent")
+
+    async def main() -> None:
+        announced = Announced()
+        made = retrier(limit=8, max_attempts=4, announced=announced)
+        never = [asyncio.ensure_future(made.attempt(f"never {n}", silent)) for n in range(8)]
+        await asyncio.sleep(30)
+        assert announced.outages
+        assert [await made.attempt(f"well {n}", failing()) for n in range(3)]
+        assert clock() < 300
+        for each in never:
+            with pytest.raises(TimedOut):
+                await each
+        assert announced.outages[-1][0] is None
+
+    run(main())
+
+
 def test_requests_that_wait_for_a_permit_are_held_back_when_the_archive_goes_away() -> None:
     """Sixty tasks that queue for permits must not each fail once."""
 
