@@ -190,7 +190,7 @@ def _translate(error: BaseException) -> errors.BulkdlError:  # noqa: C901, PLR09
         case aiohttp.ClientProxyConnectionError():
             return connection_errors.cannot_reach(f"the proxy {error.host}:{error.port}", _reason(error))
         case aiohttp.ClientHttpProxyError():
-            return errors.ConnectFailed(f"the proxy refused: {error.status} {error.message}")
+            return connection_errors.refused_by_proxy(error.status, error.message)
         case aiohttp.ClientConnectorError():
             return connection_errors.cannot_reach(f"{error.host}:{error.port}", _reason(error))
         case aiohttp.ConnectionTimeoutError():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from bulkdl import errors
 
+PROXY_HINT: Final = "; the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT"
 CLOSED: Final = "the connection was closed before its end"
 CLOSED_IN_HEADER: Final = "it was closed before the end of the header"
 
@@ -18,6 +20,13 @@ def cannot_reach(where: str, reason: str) -> errors.ConnectFailed:
 def no_connection_in_time() -> errors.ConnectFailed:
     """The connection was not accepted, or TLS did not begin."""
     return errors.ConnectFailed("no connection within the time for it")
+
+
+def refused_by_proxy(status: int, reason: str) -> errors.RequestFailed:
+    """The proxy does not connect. To wait for it changes nothing where it requires a login."""
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return errors.AccessDenied(f"the proxy answered {status} {reason}{PROXY_HINT}", status=status)
+    return errors.ConnectFailed(f"the proxy refused: {status} {reason}")
 
 
 def unknown_host(host: str, reason: str) -> errors.ConnectFailed:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from yarl import URL
 
 from bulkdl import errors
-from bulkdl.archive import http_status
+from bulkdl.archive import connection_errors, http_status
 from bulkdl.archive.auth import Token, Tokens
 from bulkdl.archive.base import Rest
 from bulkdl.archive.http_body import HttpBody
@@ -52,7 +52,6 @@ _EMPTY: Final = frozenset({b"", b"[]", b"null"})
 _SENT_TO_ANY_ORIGIN: Final = frozenset({"Accept", "Accept-Encoding", "Range", "If-Range", "If-Match"})
 _BROKEN: Final = (errors.ConnectFailed, errors.ConnectionLost, errors.TimedOut, errors.ShortBody)
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_PROXY_HINT: Final = "; the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT"
 
 
 class HttpClient:
@@ -205,7 +204,7 @@ class HttpClient:
             return errors.RequestRejected(f"{message}, with a page instead of an answer", status=response.status)
         if isinstance(error, errors.AccessDenied):
             is_of_proxy = response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-            error.args = (message + (_PROXY_HINT if is_of_proxy else self._hint(request.identity)),)
+            error.args = (message + (connection_errors.PROXY_HINT if is_of_proxy else self._hint(request.identity)),)
         return error
 
     def _hint(self, identity: Identity) -> str:

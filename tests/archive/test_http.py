@@ -151,6 +151,18 @@ async def test_a_proxy_that_requires_a_login_is_named() -> None:
     assert said.endswith("the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT")
 
 
+@pytest.mark.parametrize(("status", "kind"), [(407, AccessDenied), (403, ConnectFailed), (502, ConnectFailed)])
+async def test_a_proxy_may_refuse_to_connect(status: int, kind: type[RequestFailed]) -> None:
+    with over_tls(is_wanted=False):
+        proxy = FaultyServer(lambda _: answer(b"", status=status))
+    async with proxy, opened("https://127.0.0.1:9/", access=Access(proxy=proxy.url)) as client:
+        with pytest.raises(kind) as caught:
+            await fetch(client)
+    assert [seen.method for seen in proxy.requests] == ["CONNECT"]
+    assert f"the proxy {'answered' if status == 407 else 'refused:'} {status}" in str(caught.value)
+    assert ("--proxy http://NAME:PASSWORD@" in str(caught.value)) is (status == 407)
+
+
 async def test_the_text_of_an_error_is_shown() -> None:
     error = await failure(answer(b"A parameter, SeriesInstanceUID,\nis required for this API call.", status=400))
     assert str(error) == (
