@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
+
+import pytest
 
 from tests.support.blocking import LIMIT_SECONDS, WatchedLoop
 
@@ -61,3 +64,24 @@ def test_the_time_of_another_thread_is_not_that_of_the_loop() -> None:
         loop = runner.get_loop()
         assert isinstance(loop, WatchedLoop)
         assert all(float(found.split()[0]) < LIMIT_SECONDS for found in loop.blocked)
+
+
+def run_soon(callback: Any) -> None:
+    async def step() -> None:
+        asyncio.get_running_loop().call_soon(callback)
+        await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=WatchedLoop) as runner:
+        runner.run(step())
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"call_soon\(\) of None"):
+        run_soon(None)
+
+
+def test_a_coroutine_that_nothing_awaits_is_reported() -> None:
+    async def nobody_waits() -> None: ...
+
+    with pytest.warns(RuntimeWarning, match="nobody_waits' was never awaited"):
+        run_soon(nobody_waits)
