@@ -311,11 +311,11 @@ class Retrier:
         """Enter with a permit when requests may be sent: after a pause that the archive set, or as the one probe."""
         while True:
             await self.sleep(self._paused_until - self._clock())
-            is_probe = self._outage.is_away
-            if is_probe:
-                async with running_alongside(self._interrupted()):
-                    await self._probe.acquire()
+            is_probe, has_turn = self._outage.is_away, False
             try:
+                if is_probe:
+                    async with running_alongside(self._interrupted()):
+                        has_turn = await self._probe.acquire()
                 if is_probe and not self._outage.is_away:
                     continue  # it answered meanwhile
                 if is_probe:
@@ -327,7 +327,7 @@ class Retrier:
                     yield
                     return
             finally:
-                if is_probe:
+                if has_turn:
                     self._probe.release()
 
 

@@ -184,6 +184,34 @@ def test_requests_that_are_never_answered_keep_no_other_one_from_being_the_probe
     run(main())
 
 
+@pytest.mark.parametrize("cycles", range(24))
+def test_a_request_that_is_cancelled_leaves_the_probe_to_others(cycles: int) -> None:
+    """At each of the cycles of the event loop in which the place of the probe passes to it."""
+
+    async def main() -> None:
+        made = retrier(limit=1)
+        answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def request(number: int) -> None:
+            async def action(attempt: int) -> None:
+                await away(until=100)(attempt)
+                if not answered.done():
+                    answered.set_result(number)
+
+            await made.attempt(f"{number}", action)
+
+        requests = [asyncio.ensure_future(request(number)) for number in range(2)]
+        waiting = requests[1 - await answered]
+        for _ in range(cycles):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait(requests)
+        async with asyncio.timeout(100):
+            await made.attempt("last", away(until=clock() + 10))
+
+    run(main())
+
+
 def test_requests_that_wait_for_a_permit_are_held_back_when_the_archive_goes_away() -> None:
     """Sixty tasks that queue for permits must not each fail once."""
 
