@@ -3,6 +3,7 @@
 The module of a command is imported when the command is invoked, so that `--version` and `--help` start quickly.
 """
 
+import errno
 import importlib
 import io
 import os
@@ -52,6 +53,8 @@ _HABITS: Final = {
     **dict.fromkeys(("version", "env", "info"), "use bulkdl --version, or bulkdl doctor"),
     **dict.fromkeys(("check", "audit"), "use bulkdl verify"),
 }
+# Other writes name their file.
+_OUTPUT_FAILED: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 COMPLETE: Final = "_BULKDL_COMPLETE"
 """The environment variable by which a shell asks for completions; see click."""
 
@@ -132,11 +135,25 @@ def _unexpected(error: Exception) -> BulkdlError:
     """What no part of the program expected: a shortage that is met anywhere, such as by an import, or a defect."""
     if isinstance(error, OSError) and error.errno in TOO_MANY_FILES:
         return DiskError("too many open files; everything finished is saved; raise the limit (ulimit -n)")
+    if (said := _said_by_system(error)) is not None:
+        return DiskError(f"{said}; everything finished is saved")
     is_not_loaded = isinstance(error, ImportError) and "failed to map segment" in str(error)  # the words of glibc
     if is_not_loaded or isinstance(error, MemoryError):
         return DiskError("not enough memory; everything finished is saved: free some, then resume")
     what = f"{type(error).__name__}: {error}"
     return BulkdlError(f"internal error: {what} (set BULKDL_TRACEBACK=1 to see where)")
+
+
+def _said_by_system(error: Exception) -> str | None:
+    """What the system says of a path of the user, or of standard output; None if it is not about those."""
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # pathlib before Python 3.13
+        return f"{error}"
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return None
+    reason = error.strerror or type(error).__name__
+    if error.filename is not None:
+        return f"cannot use {error.filename}: {reason}"
+    return f"cannot write standard output: {reason}" if error.errno in _OUTPUT_FAILED else None
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -190,7 +207,7 @@ def _fail(error: BulkdlError, arguments: Sequence[str]) -> exit_codes.Exit:
     if "--json" in arguments:
         try:
             print(exit_codes.document(exit_codes.error_values(error)), flush=True)
-        except BrokenPipeError:
+        except OSError:  # its reader went away, or its disk is full
             _discard_stdout()
     return exit_codes.for_error(error)
 

@@ -198,6 +198,8 @@ def _recognise(path: Path) -> None:
     except OSError as error:
         if error.errno in _SHORTAGES:  # which says nothing about the journal
             raise Unwritable(f"the journal {path} cannot be opened ({error.strerror})") from error
+        if isinstance(error, PermissionError):  # which says nothing about it either
+            raise JournalUnreadable(f"the journal {path} cannot be opened ({error.strerror})") from error
         raise JournalUnreadable(f"the journal {path} cannot be opened ({error.strerror}); {_ADVICE}") from error
     if application_id is None:
         raise JournalUnreadable(f"{path} is damaged, or not a journal; {_ADVICE}")

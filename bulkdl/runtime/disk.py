@@ -107,6 +107,22 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file; False where that cannot be seen: a name that is too long, or a folder without access."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder, as `is_file`."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 def is_private(folder: Path) -> bool:
     """Whether a folder is for its owner alone, and so what is put into it; False if it does not exist."""
     try:

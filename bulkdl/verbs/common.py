@@ -312,9 +312,13 @@ def mirror_around(place: Path) -> Path | None:
 def require_mirror(root: Path) -> Path:
     """The path of the journal of an existing mirror. Raises JournalUnreadable: there is none."""
     path = root / JOURNAL
-    if (root / VIEW).is_file():
+    try:
+        is_view, is_mirror = (root / VIEW).is_file(), path.is_file()
+    except OSError as error:  # no permission, or a name that is too long
+        raise JournalUnreadable(f"{root} cannot be read: {error.strerror}") from error
+    if is_view:
         raise JournalUnreadable(f"{root} is a view of a mirror, made by relayout --as-view; use the mirror itself")
-    if not path.is_file():
+    if not is_mirror:
         raise JournalUnreadable(f"{root} is not a mirror: it has no {JOURNAL}")
     return path
 

@@ -36,7 +36,10 @@ def is_lock(lock: LockSource) -> bool:
 
 def _is_pipe(path: Path) -> bool:
     """Whether a file can be read once only."""
-    return path.is_fifo() or path.is_char_device() or path.is_socket()
+    try:
+        return path.is_fifo() or path.is_char_device() or path.is_socket()
+    except OSError:  # reading it says why
+        return False
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve.listing import finding, list_until_complete
 from bulkdl.resolve.object_heads import identified
 from bulkdl.resolve.resolution import Resolution, resolve
-from bulkdl.runtime.disk import disk_errors
+from bulkdl.runtime.disk import disk_errors, is_folder
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
@@ -106,7 +106,7 @@ manifest_lock = blocking(manifest_lock_async)
 def mirror_to_lock(selection: Wanted) -> Path | None:
     """The folder that a selection names in place of a data set; None if it names none."""
     named = selection.data_sets if isinstance(selection, Selection) else several(selection or ())
-    return next((Path(word) for word in named if Path(word).is_dir()), None)
+    return next((Path(word) for word in named if is_folder(word)), None)
 
 
 def _is_alone(selection: Wanted) -> bool:

@@ -14,6 +14,7 @@ from bulkdl.errors import ManifestError, SelectionError
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
+from bulkdl.runtime.disk import is_file
 from bulkdl.verbs.signatures import Given, Paths, full_signature
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def read_content(
 
 def content_of(path: Paths) -> bytes | OpenFile:
     """What opens a manifest as often as it is needed; its content where it can be read once only, such as a pipe."""
-    return partial(_opened, path) if Path(path).is_file() else read_content(path)
+    return partial(_opened, path) if is_file(path) else read_content(path)
 
 
 def _opened(path: Paths) -> BinaryIO:
@@ -172,7 +173,7 @@ def select_from(content: bytes | OpenFile, *, source: str, skip_bad_lines: bool 
 def select_data_sets(words: Iterable[Paths], selection: Selection, *, skip_bad_lines: bool = False) -> Selection:
     """`selection` with data sets that are named plainly. A file is a manifest; others are the archive's to know."""
     names = [str(word) for word in words]
-    files = {name for name in names if Path(name).is_file() or Path(name).suffix.casefold() in _OF_MANIFESTS}
+    files = {name for name in names if is_file(name) or Path(name).suffix.casefold() in _OF_MANIFESTS}
     data_sets = tuple(name for name in names if name not in files)
     manifests = (select_from_file(name, skip_bad_lines=skip_bad_lines) for name in sorted(files, key=names.index))
     return merge_series([replace(selection, data_sets=data_sets), *manifests])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -257,6 +258,64 @@ def test_an_internal_error_is_one_line_and_its_traceback_is_shown_on_request(
     monkeypatch.setenv("BULKDL_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main.run(["status", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(["status"], 2, id="status"),
+        pytest.param(["verify"], 2, id="verify"),
+        pytest.param(["resume"], 2, id="resume"),
+        pytest.param(["sync"], 2, id="sync"),
+        pytest.param(["export", "--output", os.devnull], 2, id="export"),
+        pytest.param(["relayout", "--layout", "flat"], 2, id="relayout"),
+        pytest.param(["merge", "--to", "m"], 2, id="merge"),
+        pytest.param(["manifest", "show"], 2, id="manifest show"),
+        pytest.param(["manifest", "from-mirror", "--output", os.devnull], 2, id="manifest from-mirror"),
+        pytest.param(["mirror", "--archive", NOBODY, "--to", "m", "--manifest"], 2, id="a manifest"),
+        pytest.param(["mirror", "--archive", NOBODY, "--collection", "x", "--to"], 5, id="mirror --to"),
+        pytest.param(["serve"], 5, id="serve"),
+        pytest.param(["adopt"], 5, id="adopt"),
+    ],
+)
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG])
+def test_a_path_that_the_system_refuses_is_said_in_one_line(
+    words: list[str], code: int, number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does for a name that is too long, and below a folder without access."""
+    name, examine = "refused", os.stat
+
+    def refuse(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        if name in str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return examine(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert main.run([*words, name]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("bulkdl: ")
+    assert "internal error" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["status", "--json"], ["verify", "--json"], ["export"], ["manifest", "lock"], ["cite"], ["nonsense"]],
+    ids=" ".join,
+)
+def test_a_result_that_the_disk_has_no_room_for_exits_5(words: list[str], tmp_path: Path) -> None:
+    make_mirror(tmp_path, series=1, per_series=1)
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("the system has no /dev/full")
+    with full.open("wb") as output:
+        ended = subprocess.run(
+            [*COMMAND, *words, str(tmp_path)], stdout=output, stderr=subprocess.PIPE, text=True, check=False
+        )
+    said = "cannot write standard output: No space left on device"
+    assert (ended.returncode, said in ended.stderr) == ((5, True) if words != ["nonsense"] else (2, False))
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("bulkdl: ")
 
 
 def test_closed_streams_are_not_a_defect(tmp_path: Path) -> None:

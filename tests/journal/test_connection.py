@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -246,6 +248,23 @@ def test_too_many_open_files_are_not_taken_for_damage(path: Path, opening: Openi
                 stack.enter_context(Path(os.devnull).open("rb"))
         with pytest.raises(MirrorUnwritable, match="open files"), opening(path):
             pass
+
+
+@pytest.mark.parametrize("opening", [Journal.create_or_open, Journal.open_readonly], ids=["write", "read"])
+def test_a_journal_that_may_not_be_read_is_not_taken_for_damage(
+    path: Path, opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal.create_or_open(path).close()
+    open_any = os.open
+
+    def refuse(name: Any, *rest: Any, **options: Any) -> int:
+        if str(name).endswith(path.name):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+        return open_any(name, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(JournalUnreadable, match=r"cannot be opened \(Permission denied\)$"):
+        opening(path)
 
 
 def test_does_not_take_a_folder_for_a_journal(path: Path) -> None:

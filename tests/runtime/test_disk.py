@@ -11,7 +11,16 @@ import pytest
 
 from bulkdl.errors import DiskFull, MirrorUnwritable
 from bulkdl.journal.journal import Journal
-from bulkdl.runtime.disk import disk_errors, replace_file, shortage_errors, sync_file, sync_files, sync_folder
+from bulkdl.runtime.disk import (
+    disk_errors,
+    is_file,
+    is_folder,
+    replace_file,
+    shortage_errors,
+    sync_file,
+    sync_files,
+    sync_folder,
+)
 from bulkdl.server.nbia.shared_lists import SharedLists
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
@@ -200,3 +209,11 @@ def test_a_shortage_of_memory_or_threads_is_named(error: Exception) -> None:
 def test_other_errors_are_not_called_a_shortage() -> None:
     with pytest.raises(RuntimeError, match="a defect"), shortage_errors():
         raise RuntimeError("a defect")
+
+
+def test_what_cannot_be_seen_is_neither_a_file_nor_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert (is_file(tmp_path / "file"), is_folder(tmp_path / "file")) == (True, False)
+    assert (is_file(tmp_path), is_folder(str(tmp_path))) == (False, True)
+    for hidden in (tmp_path / ("d" * 300), tmp_path / "file" / "x", "\0"):
+        assert (is_file(hidden), is_folder(hidden)) == (False, False)

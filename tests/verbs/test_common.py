@@ -39,6 +39,11 @@ def test_a_folder_without_a_journal_is_not_a_mirror(tmp_path: Path) -> None:
         require_mirror(tmp_path)
 
 
+def test_a_folder_whose_name_is_too_long_is_not_a_mirror(tmp_path: Path) -> None:
+    with pytest.raises(JournalUnreadable, match="cannot be read: File name too long"):
+        require_mirror(tmp_path / ("d" * 300))
+
+
 async def test_a_mirror_keeps_its_first_layout(tmp_path: Path) -> None:
     flat = parse_layout("{collection}/{series}")
     async with open_mirror(tmp_path / "one", "first") as mirror:
