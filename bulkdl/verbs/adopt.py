@@ -40,6 +40,7 @@ from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports.adopt import AdoptReport
 from bulkdl.model.reports.base import Refusal, RunOutcome
 from bulkdl.model.settings import ValidationLevel
+from bulkdl.model.text import storable
 from bulkdl.runtime.disk import BOOKKEEPING
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.commit import CommitJob, commit
@@ -134,7 +135,7 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
         archive_name=name,
         archive_url=url,
         selection=None,
-        settings={"source": str(source), "by": by.value, "collection": collection},
+        settings={"source": storable(str(source)), "by": by.value, "collection": collection},
         now=now(),
     )
     root = mirror.files.root

@@ -26,6 +26,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.options import Option
 from bulkdl.model.records import InstanceKey
 from bulkdl.model.reports.mirror_report import Group, MirrorReport, SeriesFinding
+from bulkdl.model.text import storable
 from bulkdl.pages.mirror_report import can_plot, render_mirror_report
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.runtime.new_files import new_text_file
@@ -221,8 +222,8 @@ def _dangling(journal: Journal, references: set[tuple[str, str]]) -> Iterator[Fi
 def _report(root: Path, page: Path, gathered: _Gathered, by_series: Mapping[int, list[SeriesFinding]]) -> MirrorReport:
     read = (finding for _, found in sorted(by_series.items()) for finding in found)
     return MirrorReport(
-        mirror=str(root.resolve()),
-        page=str(page),
+        mirror=storable(str(root.resolve())),
+        page=storable(str(page)),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         status=read_status(root),

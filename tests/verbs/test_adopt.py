@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def put(folder: Path, made_up: list[MadeUp]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(made_up):
         (folder / f"{number:04}").write_bytes(one.content)  # the name says nothing
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are always Unicode there")
+def test_a_folder_whose_name_is_not_utf_8_is_adopted(tmp_path: Path) -> None:
+    put(tmp_path / "M\udcfcller", list(instances(series=1, per_series=2)))
+    report, _ = take(tmp_path / "M\udcfcller", tmp_path / "m")
+    assert (report.outcome, report.adopted) == (RunOutcome.COMPLETE, 2)
 
 
 @pytest.mark.parametrize("inside", ["", "quarantine", "partial"])

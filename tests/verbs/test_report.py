@@ -184,6 +184,15 @@ async def test_only_series_that_were_read_are_counted(tmp_path: Path) -> None:
     assert (report.status.series.selected, report.series_read) == (2, 0)
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are always Unicode there")
+def test_a_path_that_is_not_utf_8_is_shown_with_a_replacement(page: tuple[MirrorReport, str], tmp_path: Path) -> None:
+    mirror = tmp_path / "m\udcff"
+    shutil.copytree(page[0].mirror, mirror)
+    report = bulkdl.report(mirror, to=tmp_path / "page.html", quick=True)
+    assert report.mirror == str(tmp_path / "m\ufffd")
+    assert report.mirror in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_reported_is_refused(page: tuple[MirrorReport, str], tmp_path: Path) -> None:
     with pytest.raises(JournalUnreadable):
         bulkdl.report(tmp_path, to=tmp_path / "page.html")
