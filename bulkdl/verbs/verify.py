@@ -118,7 +118,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         series=counts.series,
         checked=found.checked,
         sound=found.checked - len(found.damaged),
-        owed=counts.owed + counts.failed,
+        owed=counts.owed,
         instances=counted,
         bytes_checked=found.bytes_checked,
         seconds=time.monotonic() - started,

@@ -219,6 +219,16 @@ def test_owed_instances_are_a_complaint() -> None:
     assert replace(VERIFY, owed=1).complaint() == ("1 instance still owed; to continue: bulkdl resume /data/m")
 
 
+def test_what_failed_is_a_complaint_of_a_verification_and_is_not_owed() -> None:
+    counts = InstanceCounts(selected=101, reused=100, failed=1)
+    report = replace(VERIFY, instances=counts, series=SeriesCounts(3, 2, 1))
+    assert "1 instance failed, so not verified" in str(report)
+    status = "to list them: bulkdl status /data/m; to continue: bulkdl resume /data/m"
+    assert (report.complaint(), report.ending) == (f"1 instance failed; {status}", RunOutcome.PARTIAL)
+    missing = replace(VERIFY, series=SeriesCounts(3, 1, 2))
+    assert (missing.complaint(), missing.ending) == (f"2 series failed; {status}", RunOutcome.PARTIAL)
+
+
 def test_quarantined_instances_are_not_owed_and_the_way_out_is_named() -> None:
     """`resume` downloads the same invalid bytes again."""
     accept = "bulkdl resume --accept-unsound /data/m"

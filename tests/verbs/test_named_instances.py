@@ -85,3 +85,14 @@ async def test_a_series_that_does_not_exist_is_named_rather_than_its_instance(tm
     async with nbia(tmp_path) as choice:
         report = await bulkdl.mirror_async(series="1.9.9", instance="1.2.3", to=tmp_path / "m", archive=choice)
     assert [failure.series for failure in report.failures] == ["1.9.9"]
+
+
+async def test_what_failed_is_counted_alike_by_all_reports(tmp_path: Path) -> None:
+    mirror = tmp_path / "m"
+    async with nbia(tmp_path) as choice:
+        wanted = bulkdl.select(series=[ONE.series_uid], instance=[ONE.sop_uid, "1.2.3"])
+        run = await bulkdl.mirror_async(wanted, to=mirror, archive=choice)
+    status, verified = await bulkdl.status_async(mirror), await bulkdl.verify_async(mirror)
+    assert (run.instances.failed, status.failed, verified.instances.failed) == (1, 1, 1)
+    assert (status.owed, verified.owed) == (0, 0)
+    assert verified.ending is RunOutcome.PARTIAL

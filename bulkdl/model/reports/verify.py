@@ -42,8 +42,8 @@ class VerifyReport(Report):
     """The report of `verify`. `repair` is the report of the repairs, if they were requested.
 
     `series_compared` counts the Series compared with the archive, None if that was not requested. `owed` are instances
-    that `resume` downloads; quarantined ones are not among them. `against` is the lock file that a folder was compared
-    with, and `notes` say what that cannot prove.
+    that `resume` downloads; failed and quarantined ones are not among them. `against` is the lock file that a folder
+    was compared with, and `notes` say what that cannot prove.
     """
 
     mirror: str
@@ -88,6 +88,8 @@ class VerifyReport(Report):
         lines = [f"{valid}, {read} in {duration(self.seconds)}"]
         if self.owed:
             lines.append(f"{counted(self.owed, 'instance')} owed, so not verified")
+        if self.against is None and (count := self.instances.failed):
+            lines.append(f"{counted(count, 'instance')} failed, so not verified")
         if count := self.instances.quarantined:
             lines.append(f"{counted(count, 'instance')} quarantined as invalid, so not verified")
         lines += [*not_decoded_lines(self.instances.not_decoded), *map(one_line, self.notes)]
@@ -116,11 +118,18 @@ class VerifyReport(Report):
             if all(problem.problem is ProblemKind.DIFFERS for problem in self.problems):
                 return f"{found} found: the archive has other data; nothing was changed; `mirror` downloads what is new"
             return f"{found} left: files that the journal does not know are never changed; move them yourself"
-        return self._owed_complaint()
+        return self._owed_complaint() if self.against is None else None
 
     def _owed_complaint(self) -> str | None:
         if self.owed:
             return f"{counted(self.owed, 'instance')} still owed; {way_on(self.mirror)}"
+        if self.instances.failed or (self.series.failed and not self.instances.quarantined):
+            failed = (
+                counted(self.instances.failed, "instance")
+                if self.instances.failed
+                else f"{self.series.failed:,} series"
+            )
+            return f"{failed} failed; to list them: {command('status', self.mirror)}; {way_on(self.mirror)}"
         if count := self.instances.quarantined:
             status = command("status", self.mirror)
             way = way_on(self.mirror, only_quarantined=True)
@@ -131,5 +140,4 @@ class VerifyReport(Report):
     def ending(self) -> RunOutcome:
         if self.repair is not None and self.repair.outcome is not RunOutcome.COMPLETE:
             return self.repair.outcome
-        is_incomplete = self.remaining or self.owed or self.instances.quarantined
-        return RunOutcome.PARTIAL if is_incomplete else RunOutcome.COMPLETE
+        return RunOutcome.PARTIAL if self.complaint() is not None else RunOutcome.COMPLETE
