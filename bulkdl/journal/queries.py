@@ -101,13 +101,15 @@ SET_LAYOUT: Final = "INSERT INTO mirror (name, value) VALUES ('layout', ?)"
 FOLDER_OWNER: Final = "SELECT owner FROM folder_owner WHERE key = ?"
 CLAIM_FOLDER: Final = "INSERT OR IGNORE INTO folder_owner (key, owner) VALUES (?, ?)"
 
-# The tallies of a selection, or of everything where :selection is null. Series of which a selection wants only some
-# instances are counted one by one.
+# The tallies of a selection, or of everything where :selection is null: without Series that are listed and of which
+# nothing is wanted, because the archive has withdrawn them. Series of which a selection wants only some instances are
+# counted one by one.
 _TALLIES: Final = f"""
 WITH tallies AS (
   SELECT series_id, collection, listing, has_error, image_count, size_bytes, owed, held, failed, quarantined, withdrawn,
     held_bytes
   FROM tally WHERE :selection IS NULL
+    AND (owed + held + failed + quarantined > 0 OR listing = {UNLISTED} OR has_error = 1)
   UNION ALL
   SELECT t.series_id, t.collection, t.listing, t.has_error, t.image_count, t.size_bytes, t.owed, t.held, t.failed,
     t.quarantined, t.withdrawn, t.held_bytes

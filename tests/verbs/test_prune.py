@@ -8,6 +8,7 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable, MirrorUnwritable
+from bulkdl.model.reports.base import SeriesCounts
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances, padded
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -30,6 +31,7 @@ async def test_prune_removes_what_was_withdrawn_and_replaced(tmp_path: Path) -> 
     assert not (mirror / ".bulkdl" / "superseded").exists()
     verified = await bulkdl.verify_async(mirror)
     assert not verified.problems
+    assert verified.series == SeriesCounts(5, 5)
 
 
 async def test_prune_ends_what_was_interrupted_between_a_file_and_the_journal(tmp_path: Path) -> None:

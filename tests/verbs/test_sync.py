@@ -10,7 +10,7 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
-from bulkdl.model.reports.base import RunOutcome
+from bulkdl.model.reports.base import RunOutcome, SeriesCounts
 from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
@@ -73,6 +73,9 @@ async def test_what_was_withdrawn_is_marked_and_kept(tmp_path: Path) -> None:
         report = await synced(archive, mirror, now)
         assert changes_of(report) == {"changed_series": 1, "withdrawn_series": 1, "withdrawn_instances": 3}
         assert report.outcome is RunOutcome.COMPLETE
+        series = len({one.series_uid for one in now})
+        assert report.series == bulkdl.status(mirror).series == SeriesCounts(series, series)
+        assert sum(each.series for each in bulkdl.status(mirror).collections) == series
         assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
         assert journalled_checksums(mirror) == checksums_of(now)
         assert not (await bulkdl.verify_async(mirror)).problems
