@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.errors import BulkdlError
 
@@ -40,6 +41,9 @@ class Unavailable(Exception):
 
 SHORT_BYTES: Final = 1 << 16
 """Up to this size a body is sent in one write with its headers."""
+
+UNREADABLE_FORM: Final = (ValueError, LookupError, RuntimeError, HttpProcessingError, web.RequestPayloadError)
+"""What aiohttp raises for a form that it cannot read."""
 
 NO_GUESSING: Final = {"X-Content-Type-Options": "nosniff"}
 """A header of every response: a browser must not take CSV or text for a page."""

@@ -9,8 +9,6 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web import RequestPayloadError
 from multidict import MultiDict, MultiMapping
 
 from bulkdl.archive.nbia.endpoints import Endpoint, Kind
@@ -19,6 +17,7 @@ from bulkdl.server.access import Authenticator, Viewer
 from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.nbia.apis import Api
 from bulkdl.server.nbia.shared_lists import SharedList, SharedLists
+from bulkdl.server.responses import UNREADABLE_FORM
 
 FORMAT: Final = "format"
 
@@ -29,8 +28,6 @@ Row: TypeAlias = Mapping[str, Value]
 """The values of one row, by the `field` of the endpoint's attributes."""
 
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-# What aiohttp raises for forms that it cannot read.
-_BAD_FORM: Final = (ValueError, LookupError, RuntimeError, HttpProcessingError, RequestPayloadError)
 _MAX_FIELDS: Final = 100_000
 _UID_CHARACTERS: Final = frozenset("0123456789.")
 
@@ -138,7 +135,7 @@ async def read_form(request: web.Request) -> Parameters:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
         else:
             pairs = [(name, value) for name, value in (await request.post()).items() if isinstance(value, str)]
-    except _BAD_FORM as error:
+    except UNREADABLE_FORM as error:
         raise RequestRefused("The form cannot be read.") from error
     fields = MultiDict((_encodable(name), _encodable(value)) for name, value in pairs)
     fields.extend([(name, value) for name, value in request.query.items() if name not in fields])

@@ -27,7 +27,7 @@ from bulkdl.server.portal.pages import HEADERS, PageMissing, PageRequest, addres
 from bulkdl.server.portal.pictures import Pictures
 from bulkdl.server.portal.runs import RunPages
 from bulkdl.server.portal.sessions import end_session, is_foreign, start_session, viewer_of
-from bulkdl.server.responses import NotedResponse, Unavailable, bare_page
+from bulkdl.server.responses import UNREADABLE_FORM, NotedResponse, Unavailable, bare_page
 
 Making: TypeAlias = Callable[[PageRequest], Mapping[str, Any]]
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -280,11 +280,15 @@ class Portal:
 
 
 def _from_here(change: Handler) -> Handler:
-    """Refuse forms of other sites."""
+    """Refuse forms of other sites, and those that cannot be read."""
 
     async def handle(http: web.Request) -> web.StreamResponse:
         if is_foreign(http):
             return web.Response(status=HTTPStatus.FORBIDDEN, text="This form comes from another site.", headers=HEADERS)
+        try:
+            await http.post()  # which keeps it
+        except UNREADABLE_FORM:
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text="The form cannot be read.", headers=HEADERS)
         return await change(http)
 
     return handle

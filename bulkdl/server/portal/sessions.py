@@ -28,8 +28,12 @@ def is_foreign(request: web.Request) -> bool:
     """Whether a form comes from a page of another site, as far as the browser says it."""
     if request.headers.get("Sec-Fetch-Site") in _FOREIGN:
         return True
-    origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.host
+    if (origin := request.headers.get("Origin")) is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != request.host
+    except ValueError:
+        return True
 
 
 def start_session(response: web.Response, token: str, seconds: int, *, is_secure: bool) -> None:

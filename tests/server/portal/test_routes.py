@@ -19,6 +19,10 @@ from tests.support.dicom_files import instances, write_folder
 from tests.support.served import Answer, Served, served
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
+PART_IN_NO_CHARSET = (
+    b'--x\r\nContent-Disposition: form-data; name="a"\r\n'
+    b"Content-Type: text/plain; charset=nonsense\r\n\r\na\r\n--x--\r\n"
+)
 LINK = re.compile(r'(?:href|src)="([^"]*)"')
 
 
@@ -101,9 +105,31 @@ async def test_a_restricted_collection_is_hidden_until_its_user_logs_in(portal: 
 
 
 async def test_forms_of_other_sites_are_refused(portal: Served) -> None:
-    for sent in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}, {"Origin": "null"}):
+    for sent in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+        {"Origin": "http://[::1"},
+    ):
         for path in ("/login", "/logout", "/cart", "/fetch"):
             assert (await portal.ask(path, method="POST", headers=sent, data={})).status == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"username=\xff\xfe", "application/x-www-form-urlencoded"),
+        (b"username=a", "application/x-www-form-urlencoded; charset=nonsense"),
+        (b"--x\r\nbroken", "multipart/form-data; boundary=x"),
+        (b"--x\r\n\r\n--x--", "multipart/form-data"),
+        (PART_IN_NO_CHARSET, "multipart/form-data; boundary=x"),
+    ],
+    ids=["bytes", "charset", "broken-parts", "no-boundary", "charset-of-a-part"],
+)
+async def test_a_form_that_cannot_be_read_is_refused(portal: Served, body: bytes, kind: str) -> None:
+    for path in ("/login", "/logout", "/cart", "/fetch"):
+        answer = await portal.ask(path, method="POST", data=body, headers={"Content-Type": kind})
+        assert (answer.status, answer.body) == (400, b"The form cannot be read.")
 
 
 async def test_the_printed_address_leads_browsers_to_the_pages_and_others_to_what_they_know(portal: Served) -> None:
