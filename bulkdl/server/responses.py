@@ -10,6 +10,8 @@ import asyncio
 import io
 import os
 import re
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from bulkdl.errors import BulkdlError
 
 _THREADS: Final = 4
+_RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # what is unsent is dropped, for SO_LINGER
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 _Result = TypeVar("_Result")
 
@@ -57,6 +60,22 @@ class Stream(web.StreamResponse):
 
     def __init__(self, *, status: int = HTTPStatus.OK, headers: Mapping[str, str]) -> None:
         super().__init__(status=status, headers={**headers, **NO_GUESSING})
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the headers. Without a length the body ends with its last chunk, or in HTTP/1.0 with the connection."""
+        if self.content_length is None and request.version < HttpVersion11:
+            self.force_close()  # also where the client asked to keep it
+        return await super().prepare(request)
+
+    def break_off(self, request: web.BaseRequest, note: str) -> None:
+        """End the connection before the end of the body, so that the client does not take it for complete."""
+        self.note = note
+        if request.transport is None:
+            return
+        if request.version < HttpVersion11:  # where an orderly end would be that of the body
+            with suppress(OSError, TypeError):  # uvloop offers no options of its sockets
+                request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        request.transport.abort()
 
     async def send(self, chunk: bytes) -> None:
         """Send the next chunk of the body."""
@@ -160,7 +179,6 @@ class ServerThreads:
         client takes nothing for complete.
         """
         response = Stream(headers=headers)
-        response.enable_chunked_encoding()
         await response.prepare(request)
         if request.method == "HEAD":
             return response
@@ -176,11 +194,10 @@ class ServerThreads:
         except ConnectionError:
             raise  # the client has left
         except (Unavailable, BulkdlError, OSError) as error:
-            notes = [*notes, str(error)]
-            if request.transport is not None:
-                request.transport.abort()
-        finally:
+            response.break_off(request, "; ".join((*notes, str(error))))
+        else:
             response.note = "; ".join(notes) or None
+        finally:
             if isinstance(chunks, Generator):
                 with suppress(ValueError):  # a thread may still be making a chunk for a client that has left
                     chunks.close()

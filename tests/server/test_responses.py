@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -148,3 +150,52 @@ async def test_head_gives_the_length_and_sends_no_body(archive: Archive) -> None
     for made in (archive.made[0], archive.made[-1]):
         answer = await archive.image(made, method="HEAD")
         assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", str(len(made.content)))
+
+
+async def _received(reader: asyncio.StreamReader) -> tuple[list[str], bytes]:
+    """The lines of the head of a response, and everything after it until the connection ends."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().strip()
+    return head.split("\r\n"), await reader.read()
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+@pytest.mark.parametrize(
+    "path", ["/nbia-api/services/v1/getImage?SeriesInstanceUID={}", "/download?format=zip&series={}"]
+)
+async def test_a_stream_ends_with_the_connection_in_http_1_0(archive: Archive, path: str, connection: str) -> None:
+    """Which is what a proxy before the server speaks, as nginx does by default."""
+    address = urlsplit(archive.base)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    target = path.format(archive.made[0].series_uid)
+    writer.write(f"GET {target} HTTP/1.0\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        (status, *headers), body = await _received(reader)
+    writer.close()
+    assert status == "HTTP/1.0 200 OK"
+    assert not [line for line in headers if line.startswith(("Transfer-Encoding", "Content-Length", "Connection: k"))]
+    with zipfile.ZipFile(io.BytesIO(body)) as archived:
+        contents = {archived.read(name) for name in archived.namelist() if name != "LICENSE"}
+    assert contents == {made.content for made in archive.made if made.series_uid == archive.made[0].series_uid}
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_a_stream_that_breaks_off_is_not_taken_for_complete(
+    archive: Archive, tmp_path: Path, version: str
+) -> None:
+    """In HTTP/1.0 an orderly end of the connection would be that of the body, so the connection is reset."""
+    made = write_folder(tmp_path / "large", instances(series=1, per_series=2, collection="TWO", rows=512))
+    archive.catalogue.scan([Root(tmp_path / "large")])
+    lost = archive.catalogue.files(made[0].series_uid)[-1].path
+    lost.unlink()
+    address = urlsplit(archive.base)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    target = f"/download?format=zip&series={made[0].series_uid}"
+    writer.write(f"GET {target} HTTP/{version}\r\nHost: localhost\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        if version == "1.0":
+            with pytest.raises(ConnectionResetError):
+                await _received(reader)
+        else:
+            assert not (await _received(reader))[1].endswith(b"0\r\n\r\n")
+    writer.close()
+    assert lost.name in (archive.log[-1].note or "")
