@@ -310,7 +310,7 @@ def _is_current(if_range: str | None, etag: str, modified: str) -> bool:
     """Whether a Range header applies: there is no condition, or it is our ETag or our date."""
     if if_range is None or if_range == etag:
         return True
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         return parsedate_to_datetime(if_range) == parsedate_to_datetime(modified)
     return False
 

@@ -82,6 +82,19 @@ async def test_a_download_resumes_while_the_file_is_the_same(archive: Archive, h
     assert (answer.status, answer.body) == (200, made.content)
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["no date", "Sun, 06 Nov 99999999999999999999 08:49:37 GMT", "Sun, 06 Nov 1999 08:49:37 +99999999999999999999"],
+)
+@pytest.mark.parametrize("name", ["If-Range", "If-Modified-Since", "If-Unmodified-Since"])
+async def test_a_date_that_cannot_be_is_not_a_condition_or_one_that_is_not_met(
+    archive: Archive, name: str, date: str
+) -> None:
+    made = archive.made[0]
+    answer = await archive.image(made, {"Range": "bytes=5-", name: date})
+    assert (answer.status, answer.body) == ((200, made.content) if name == "If-Range" else (206, made.content[5:]))
+
+
 @pytest.mark.parametrize("place", [0, -1], ids=["small", "large"])
 @pytest.mark.parametrize(
     ("headers", "status"),
