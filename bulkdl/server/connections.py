@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from bulkdl.server.responses import NO_GUESSING
+from bulkdl.server.responses import NO_GUESSING, NotedResponse, client_left
 
 _WAIT_SECONDS: Final = 30.0
 _STALL_SECONDS: Final = 60
@@ -32,6 +32,7 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.ASCII | re.IGNORECASE)
 _MOST_KNOWN_HOSTS: Final = 100  # the forms of the names, with and without ports
 _LAST_PORT: Final = 65_535
+_CLIENT_LEFT: Final = 499  # before an answer: the number that nginx has for it, in its log alone
 _Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -121,6 +122,10 @@ class Connections:
         response = None
         try:
             response = await handle(request)
+        except ConnectionError as error:
+            if request.transport is not None and not request.transport.is_closing():
+                raise
+            return NotedResponse(client_left(error), status=_CLIENT_LEFT)
         finally:
             connection.request, connection.since = None, clock()
             self.count(request, response, connection.since - begun)

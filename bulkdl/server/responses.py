@@ -82,6 +82,30 @@ class Stream(web.StreamResponse):
         await self.write(chunk)
         self.bytes_sent += len(chunk)
 
+    async def send_part(self, request: web.BaseRequest, source: io.FileIO, start: int, size_bytes: int) -> None:
+        """Send a part of an open file as the body, whose length is announced. If it fails the connection is ended."""
+        try:
+            await self._copy(request, source, start, size_bytes)
+        except (ConnectionError, TimeoutError) as error:
+            self.break_off(request, client_left(error))
+        except OSError as error:  # another response must not follow: it would be taken for the rest of the body
+            self.break_off(request, str(error))
+        else:
+            if self.bytes_sent < size_bytes:
+                self.break_off(request, "the file was truncated while it was sent")
+
+    async def _copy(self, request: web.BaseRequest, source: io.FileIO, start: int, size_bytes: int) -> None:
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError
+        try:
+            await asyncio.get_running_loop().sendfile(request.transport, source, start, size_bytes)
+        except NotImplementedError:  # by uvloop
+            source.seek(start)
+            while chunk := source.read(min(SHORT_BYTES, start + size_bytes - source.tell())):
+                await self.write(chunk)
+        finally:
+            self.bytes_sent = max(0, source.tell() - start)
+
 
 class OneWrite(web.StreamResponse):
     """A body that is sent in one write with its headers, over a connection that stays open.
@@ -127,6 +151,15 @@ class NotedResponse(web.Response):
     def __init__(self, note: str, **response: Any) -> None:
         super().__init__(**response)
         self.note = note
+
+
+def client_left(error: OSError) -> str:
+    """The note on a client that left before the end of its response, for which the server is not to blame.
+
+    The `error` loses its traceback: it would be part of a cycle, which keeps what was to be sent in memory for long.
+    """
+    error.__traceback__ = None
+    return "the client has left"
 
 
 def bytes_sent(request: web.BaseRequest, response: web.StreamResponse) -> int:
@@ -191,8 +224,8 @@ class ServerThreads:
                 elif more is not None:
                     await more()
             await response.write_eof()
-        except ConnectionError:
-            raise  # the client has left
+        except ConnectionError as error:
+            response.break_off(request, "; ".join((*notes, client_left(error))))
         except (Unavailable, BulkdlError, OSError) as error:
             response.break_off(request, "; ".join((*notes, str(error))))
         else:
@@ -228,12 +261,8 @@ async def send_file(
     response = Stream(status=part.status, headers=part.headers)
     response.content_length = part.size_bytes
     await response.prepare(request)
-    if request.method != "HEAD" and request.transport is not None:
-        sendfile = asyncio.get_running_loop().sendfile
-        response.bytes_sent = await sendfile(request.transport, source, part.start, part.size_bytes)
-        if response.bytes_sent < part.size_bytes and request.transport is not None:
-            request.transport.abort()  # the file was truncated after its length was announced
-    await response.write_eof()
+    if request.method != "HEAD":
+        await response.send_part(request, source, part.start, part.size_bytes)
     return response
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import io
+import logging
 import os
+import socket
+import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +20,9 @@ import pytest
 from bulkdl.server.catalogue import Root
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served_archive import Archive
+from tests.support.waiting import until
+
+FORM = "application/x-www-form-urlencoded"
 
 
 async def test_a_long_list_is_streamed(archive: Archive, tmp_path: Path) -> None:
@@ -212,3 +221,103 @@ async def test_a_stream_that_breaks_off_is_not_taken_for_complete(
             assert not (await _received(reader))[1].endswith(b"0\r\n\r\n")
     writer.close()
     assert lost.name in (archive.log[-1].note or "")
+
+
+async def test_a_file_is_sent_where_the_loop_cannot_send_files(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of uvloop."""
+
+    async def sendfile(*_: object) -> int:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sendfile", sendfile)
+    made = archive.made[-1]
+    assert (await archive.image(made)).body == made.content
+    assert (await archive.image(made, {"Range": "bytes=5-99999"})).body == made.content[5:100_000]
+    assert [record.bytes_sent for record in archive.log] == [len(made.content), 99_995]
+
+
+async def test_nothing_follows_a_file_that_cannot_be_read_to_its_end(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client would take it for the rest of the file."""
+    send, sent = os.sendfile, list[int]()
+
+    def fail(out: int, source: int, offset: int, count: int) -> int:
+        if sent:
+            raise OSError(errno.EIO, "Input/output error")
+        sent.append(send(out, source, offset, min(count, 1000)))
+        return sent[0]
+
+    monkeypatch.setattr(os, "sendfile", fail)
+    made, address = archive.made[-1], urlsplit(archive.base)
+    query = f"SeriesInstanceUID={made.series_uid}&SOPInstanceUID={made.sop_uid}"
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(f"GET {address.path}/v1/getSingleImage?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        _, body = await _received(reader)
+    writer.close()
+    assert body == made.content[: sent[0]]
+    assert (archive.log[-1].bytes_sent, "Input/output error" in (archive.log[-1].note or "")) == (sent[0], True)
+
+
+async def _leave(archive: Archive, request: str, times: int = 1) -> None:
+    """Send a request, and leave while the server waits that more is taken. Wait until the server knows."""
+    address, before = urlsplit(archive.base), len(archive.log)
+    for _ in range(times):
+        taking = socket.socket()
+        taking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        taking.connect((address.hostname, address.port))
+        reader, writer = await asyncio.open_connection(sock=taking, limit=1000)
+        writer.write(request.encode())
+        await reader.readuntil(b"\r\n\r\n")  # of the answer, or of 100 Continue
+        await until(lambda: any(map(_waits, asyncio.all_tasks())))
+        writer.transport.abort()
+        await until(lambda: not any(map(_waits, asyncio.all_tasks())))
+    await until(lambda: len(archive.log) >= before + times)
+
+
+def _waits(task: asyncio.Task[object]) -> bool:
+    """Whether a task of the server waits for its client."""
+    inner: Any = task.get_coro()
+    names = set[str]()
+    while inner is not None:
+        names.add(getattr(inner, "__qualname__", ""))
+        inner = getattr(inner, "cr_await", None)
+    return not names.isdisjoint({"Stream.send", "Stream.send_part", "read_form"})
+
+
+async def test_a_client_that_leaves_is_noted_and_no_error(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = write_folder(tmp_path / "large", instances(series=1, per_series=2, collection="TWO", rows=2000))[0]
+    archive.catalogue.scan([Root(tmp_path / "large")])
+    series, sop = f"SeriesInstanceUID={made.series_uid}", f"SOPInstanceUID={made.sop_uid}"
+    for path in (f"getImage?{series}", f"getSingleImage?{series}&{sop}"):
+        await _leave(archive, f"GET /nbia-api/services/v1/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        record = archive.log[-1]
+        assert (record.status, record.note) == (200, "the client has left")
+        assert record.bytes_sent < 2 * len(made.content)
+    head = "Host: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n"
+    await _leave(archive, f"POST /nbia-api/oauth/token HTTP/1.1\r\n{head}Content-Type: {FORM}\r\n\r\nabc")
+    assert (archive.log[-1].status, archive.log[-1].note) == (499, "the client has left")
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_what_clients_did_not_take_is_not_kept_in_memory(archive: Archive, tmp_path: Path) -> None:
+    made = write_folder(tmp_path / "large", instances(series=1, per_series=2, collection="TWO", rows=2000))[0]
+    archive.catalogue.scan([Root(tmp_path / "large")])
+    request = (
+        f"GET /nbia-api/services/v1/getImage?SeriesInstanceUID={made.series_uid} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    await _leave(archive, request)  # what is made once
+    gc.disable()  # it would find cycles at any time, or late
+    tracemalloc.start()
+    try:
+        await _leave(archive, request, times=8)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept_bytes < 1 << 20
