@@ -96,7 +96,7 @@ class _PathDbHandlers:
         if found is None:
             return web.Response(status=HTTPStatus.NOT_FOUND, text="<html><body>Page not found</body></html>")
         kind = mimetypes.guess_type(found.path.name)[0] or _TIFF
-        with open_unlinked(found.path.resolve()) as source:
+        with open_unlinked(found.path) as source:
             return await send_file(http, source, {"Content-Type": kind, **NO_GUESSING})
 
 

@@ -63,6 +63,7 @@ class ServedSlides:
 
 def slide_in(path: Path, collection: str, patient_id: str, slide_id: str) -> ServedSlide:
     """A slide that lies at `path`. Raises OSError: it does not."""
+    path = path.resolve()
     key = "/".join((_HOME, *(quote(name, safe="") for name in (collection, patient_id, path.name))))
     return ServedSlide(collection, patient_id, slide_id, path, key, _modified(path))
 

@@ -123,6 +123,22 @@ async def test_a_slide_that_was_changed_is_not_served(tmp_path: Path) -> None:
         assert b"P0-S0" not in table
 
 
+async def test_no_link_that_is_newer_than_the_list_leads_out_of_a_mirror(tmp_path: Path) -> None:
+    mirror, secret = tmp_path / "mirror", tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    await mirror_of_slides(mirror)
+    async with serve_async(mirror, cache=tmp_path / "served") as served:
+        origin = served.url.partition("/nbia-api")[0]
+        _, _, table = await got(f"{origin}/{COHORT_TABLE}")
+        address = next(csv.DictReader(io.StringIO(table.decode())))["wsiimage_url"]
+        status, _, slide = await got(address)
+        assert status == 200
+        path = next(path for path in mirror.rglob("*") if path.is_file() and path.read_bytes() == slide)
+        path.unlink()
+        path.symlink_to(secret)
+        assert (await got(address))[::2] == (500, b"Internal Server Error")
+
+
 async def test_slides_are_not_served_through_a_cache(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="slides are not served through a cache"):
         async with serve_async(archive="demo-pathdb", cache=tmp_path / "cache"):
