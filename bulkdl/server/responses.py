@@ -95,11 +95,13 @@ class Stream(web.StreamResponse):
                 self.break_off(request, "the file was truncated while it was sent")
 
     async def _copy(self, request: web.BaseRequest, source: io.FileIO, start: int, size_bytes: int) -> None:
-        if request.transport is None or request.transport.is_closing():
+        if (transport := request.transport) is None or transport.is_closing():
             raise ConnectionResetError
         try:
-            await asyncio.get_running_loop().sendfile(request.transport, source, start, size_bytes)
-        except NotImplementedError:  # by uvloop
+            if transport.get_extra_info("sslcontext") is None:  # over TLS it would fail where the client leaves
+                with suppress(NotImplementedError):  # of uvloop
+                    await asyncio.get_running_loop().sendfile(transport, source, start, size_bytes)
+                    return
             source.seek(start)
             while chunk := source.read(min(SHORT_BYTES, start + size_bytes - source.tell())):
                 await self.write(chunk)

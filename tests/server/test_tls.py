@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ import pytest
 
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError
 from bulkdl.model.reports.base import RunOutcome
+from bulkdl.server.app import AccessRecord
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.plan import plan_async
@@ -19,6 +22,7 @@ from tests.support.bad_archive import QUICK
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import CERTIFICATE
 from tests.support.mirrors import checksums_of, checksums_on_disk
+from tests.support.waiting import until
 
 ENCRYPTED = CERTIFICATE.with_name("encrypted_key.pem")
 
@@ -72,3 +76,23 @@ async def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--tls-cert"):
         async with serve_async(tmp_path, cache=tmp_path / "cache", tls_key=CERTIFICATE):
             pass
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_file_is_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = write_folder(tmp_path / "files", instances(series=1, per_series=1, rows=2000))[0]
+    log: list[AccessRecord] = []
+    async with serve_async(
+        tmp_path / "files", cache=tmp_path / "cache", tls_cert=CERTIFICATE, access_log=log.append
+    ) as served:
+        address, trusting = urlsplit(served.url), ssl.create_default_context(cafile=CERTIFICATE)
+        reader, writer = await asyncio.open_connection("127.0.0.1", address.port, ssl=trusting, limit=1000)
+        query = f"SeriesInstanceUID={made.series_uid}&SOPInstanceUID={made.sop_uid}"
+        writer.write(f"GET {address.path}/v1/getSingleImage?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+        await until(lambda: log)
+    assert (log[0].status, log[0].note) == (200, "the client has left")
+    assert log[0].bytes_sent < len(made.content)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
