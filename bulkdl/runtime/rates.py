@@ -22,6 +22,7 @@ _FIRST_LOOK_SECONDS: Final = 30.0  # until a higher rate is tried; doubled after
 _LONGEST_LOOK_SECONDS: Final = 600.0
 _FEWEST: Final = 5  # requests in a second, from which a rate is learned; of fewer, three refusals are needed
 _REFUSALS_OF_FEW: Final = 3
+_ANSWERS_IN_A_ROW: Final = 3  # after nothing but refusals: from then on the archive may accept far more than before
 _GUESS_SECONDS: Final = 3.0  # until a rate that was learned from a single refusal is raised
 _MORE_THAN_GUESSED: Final = 1.2
 _PROVEN_SECONDS: Final = 10.0  # without a refusal, until a higher rate counts as proven
@@ -54,8 +55,9 @@ class ByteRate:
 class RequestRate:
     """The rate of requests to one archive; unlimited until the archive throttles a request.
 
-    From time to time a slightly higher rate is tried, because limits change; a refusal takes it back at once. Refusals
-    of requests that started before the last change of the rate do not count against it.
+    From time to time a slightly higher rate is tried, because limits change; a refusal takes it back at once. A rate
+    that was lowered while nothing at all was accepted says little: it is forgotten once requests are accepted again.
+    Refusals of requests that started before the last change of the rate do not count against it.
     """
 
     def __init__(self) -> None:
@@ -65,6 +67,8 @@ class RequestRate:
         self._changed_at = 0.0
         self._asked = 0  # requests since then, and how many of them waited: an unused rate proves nothing
         self._held_back = 0
+        self._answered = 0
+        self._is_floor = False  # nothing was answered between two refusals
         self._lowered_at = -1.0
         self._first_refused = 0.0  # when the first refused request started
         self._look_seconds = _FIRST_LOOK_SECONDS
@@ -86,6 +90,9 @@ class RequestRate:
 
     def took(self, now: float) -> None:
         """The archive answered a request without throttling it."""
+        self._answered += 1
+        if self._is_floor and self._answered >= _ANSWERS_IN_A_ROW:
+            self._is_floor, self.per_second, self._next_at = False, None, now
         if self.per_second is None or self._held_back * 2 < self._asked:
             return
         since = now - self._changed_at
@@ -130,6 +137,7 @@ class RequestRate:
         return max(_LOWEST, _BELOW * (last - bisect(self._began, self._first_refused - 1.0)))
 
     def _lower(self, per_second: float, now: float) -> None:
+        self._is_floor = not self._answered
         self._proven = per_second
         self._set(per_second, now)
         self._lowered_at = now
@@ -140,4 +148,4 @@ class RequestRate:
             self._first_refused = 0.0
         self.per_second = per_second
         self._changed_at = now
-        self._asked = self._held_back = 0
+        self._asked = self._held_back = self._answered = 0

@@ -91,6 +91,14 @@ def test_a_limit_that_is_lifted_is_noticed() -> None:
     assert rate.per_second > 100
 
 
+@pytest.mark.parametrize("accepted", [20, 50, 300])
+def test_an_archive_that_refused_everything_for_a_while_is_soon_asked_at_its_rate(accepted: int) -> None:
+    archive = Archive(lambda _: 10_000, size_bytes=10_000, per_second=lambda now: 0 if now < 40 else accepted)
+    course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=200, after=80)
+    assert course.share > 0.8
+    assert course.refused_share < 0.02
+
+
 def test_a_limit_that_is_lowered_is_respected() -> None:
     archive = Archive(lambda _: 10_000, size_bytes=10_000, per_second=lambda now: 100 if now < 60 else 25)
     course = run(archive, Limiter(ceiling=256), pace=RequestRate(), seconds=200, after=100)
