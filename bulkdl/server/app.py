@@ -8,13 +8,13 @@ import asyncio
 import errno
 import logging
 import os
-import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote_plus
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -40,14 +40,14 @@ from bulkdl.server.supply import Supply
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 1024
 _MAX_BODY_BYTES: Final = 1 << 24
-_SECRET: Final = re.compile(r"((?:^|[?&])api_key=)[^&]*", re.IGNORECASE)
+_SECRETS: Final = frozenset({"api_key", "password", "client_secret", "token", "access_token", "refresh_token"})
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRecord:
     """One answered request. `bytes_sent` counts the body; `note` says why the request failed, if that is known.
 
-    An API key in the address is removed from `path_qs`.
+    Keys, passwords and tokens in the address are removed from `path_qs`.
     """
 
     method: str
@@ -165,8 +165,19 @@ def _access_logger(sink: Callable[[AccessRecord], None]) -> type[AbstractAccessL
     class Logger(AbstractAccessLogger):
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
             note = response.note if isinstance(response, Stream | NotedResponse) else None
-            path_qs = _SECRET.sub(r"\1…", request.path_qs)
             sent = bytes_sent(request, response)
-            sink(AccessRecord(request.method, path_qs, response.status, sent, time, note))
+            sink(AccessRecord(request.method, _shown(request.path_qs), response.status, sent, time, note))
 
     return Logger
+
+
+def _shown(path_qs: str) -> str:
+    """An address without the secrets in its query."""
+    path, mark, query = path_qs.partition("?")
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    shown = (f"{name}=…" if _is_secret(name) else name + equal + value for name, equal, value in pairs)
+    return path + mark + "&".join(shown)
+
+
+def _is_secret(name: str) -> bool:
+    return unquote_plus(name).casefold() in _SECRETS

@@ -105,9 +105,14 @@ async def test_tcia_takes_its_key_in_the_address_or_a_header_and_the_address_win
 async def test_no_log_shows_a_key_or_a_token(archive: Served) -> None:
     await archive.ask(f"{V3}/getSeries?Collection=x&api_key=a%20key&format=json")
     await archive.ask(f"{V3}/getSeries?API_KEY=a%20key")
+    await archive.ask(f"{V3}/getSeries?api%5Fkey=a%20key")
+    for name in ("password", "refresh_token", "client_secret"):
+        await archive.ask(f"/nbia-api/oauth/token?username=alice&{name}=open%20sesame")
     token = await archive.log_in("alice", "open sesame")
     await archive.nbia("v2/getSeries", token=token)
     shown = json.dumps([record.path_qs for record in archive.log])
     assert "a%20key" not in shown
     assert token not in shown
+    assert "sesame" not in shown
+    assert "username=alice&password=\\u2026" in shown
     assert "api_key=\\u2026&format=json" in shown
