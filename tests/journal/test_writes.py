@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -385,11 +386,23 @@ EVERYTHING_WRITTEN = (
 )
 
 
-def written(path: Path, groups: list[list[InstanceOutcome]]) -> list[list[tuple[object, ...]]]:
-    """All rows of a journal that records these outcomes of six entries."""
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """A journal that owes six entries, to copy, because to make one takes a dozen syncs; and its run."""
+    path = tmp_path_factory.mktemp("listed") / "journal.sqlite"
     with Journal.create_or_open(path) as journal:
         run = begin(journal)
         record_entries(journal, run, [entry(number, md5=bytes([number]) * 16) for number in range(6)])
+    return path, run
+
+
+def written(
+    listed: tuple[Path, Run], path: Path, groups: list[list[InstanceOutcome]]
+) -> list[list[tuple[object, ...]]]:
+    """All rows of a copy of the `listed` journal that records these outcomes."""
+    original, run = listed
+    shutil.copyfile(original, path)
+    with Journal.create_or_open(path) as journal:
         for group in groups:
             journal.record_outcomes(run, group)
     with closing(sqlite3.connect(path)) as database:
@@ -397,9 +410,11 @@ def written(path: Path, groups: list[list[InstanceOutcome]]) -> list[list[tuple[
 
 
 @given(uids=st.dictionaries(st.integers(0, 5), st.integers(0, 3), min_size=1), failures=st.lists(st.integers(0, 5)))
-def test_outcomes_of_one_group_are_recorded_as_one_after_the_other(uids: dict[int, int], failures: list[int]) -> None:
+def test_outcomes_of_one_group_are_recorded_as_one_after_the_other(
+    listed: tuple[Path, Run], uids: dict[int, int], failures: list[int]
+) -> None:
     """Also where several entries have one UID, or an entry that was held fails."""
     outcomes = [held(uid, key=key) for key, uid in uids.items()] + [failed(key) for key in failures]
     with TemporaryDirectory() as made:
         singly, together = Path(made, "singly"), Path(made, "together")
-        assert written(together, [outcomes]) == written(singly, [[each] for each in outcomes])
+        assert written(listed, together, [outcomes]) == written(listed, singly, [[each] for each in outcomes])
