@@ -152,8 +152,8 @@ def echo(seen: Seen) -> bytes:
     return f"no: {headers} {seen.headers.get('proxy-authorization', '')} {seen.body.decode()}".encode()
 
 
-def commands(address: str, mirror: Path, manifest: Path) -> list[list[str]]:
-    quick = ["--max-attempts", "1", "--give-up-after", "0.1s"]
+def commands(address: str, mirror: Path, manifest: Path, *, give_up_after: str) -> list[list[str]]:
+    quick = ["--max-attempts", "1", "--give-up-after", give_up_after]
     here = ["--archive", address]
     mirror_it = ["mirror", *here, "--to", str(mirror), *quick]
     return [
@@ -188,7 +188,8 @@ def test_no_secret_is_printed_written_or_sent_elsewhere(
             uids = "\n".join({one.series_uid for one in made_up})
             manifest.write_text(f"downloadServerUrl={server_url}\nListOfSeriesToDownload=\n{uids}\n")
             told = {**environment(cache), **secrets, "BULKDL_TRACEBACK": "1"}
-            for command in commands(address, mirror, manifest)[: None if refusal == "nothing" else 4]:
+            wanted = commands(address, mirror, manifest, give_up_after="1m" if refusal == "nothing" else "0.1s")
+            for command in wanted[: None if refusal == "nothing" else 4]:
                 _, out, err = await ended(command, told)
                 said.append(err + (b"" if command[0] == "query" else out))  # it prints answers of an archive unchanged
                 assert b"Traceback" not in err, err.decode()
