@@ -27,8 +27,10 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.errors import BulkdlError
+from bulkdl.runtime.tasks import in_thread
 
 _THREADS: Final = 4
+_PIECE_BYTES: Final = 1 << 18
 _RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # what is unsent is dropped, for SO_LINGER
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 _Result = TypeVar("_Result")
@@ -102,8 +104,10 @@ class Stream(web.StreamResponse):
                 with suppress(NotImplementedError):  # of uvloop
                     await asyncio.get_running_loop().sendfile(transport, source, start, size_bytes)
                     return
+            left = size_bytes
             source.seek(start)
-            while chunk := source.read(min(SHORT_BYTES, start + size_bytes - source.tell())):
+            while left and (chunk := await in_thread(source.read, min(_PIECE_BYTES, left))):
+                left -= len(chunk)
                 await self.write(chunk)
         finally:
             self.bytes_sent = max(0, source.tell() - start)
