@@ -66,6 +66,7 @@ from bulkdl.verbs.adopt_sources import (
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
 from bulkdl.verbs.counted_names import CountedNames
+from bulkdl.verbs.mirror_folders import mirror_around
 from bulkdl.verbs.reach import archive_terms, choose_archive
 from bulkdl.verbs.signatures import Paths
 
@@ -118,7 +119,7 @@ def _find_folder(folder: Paths) -> Path:
     found = Path(folder).resolve()
     if not found.is_dir():
         raise SelectionError(f"there is no folder {folder}")
-    if BOOKKEEPING in found.parts and (mirror := common.mirror_around(found)) is not None:
+    if BOOKKEEPING in found.parts and (mirror := mirror_around(found)) is not None:
         raise SelectionError(f"{folder} belongs to the mirror {mirror} itself; its files are not adopted")
     return found
 

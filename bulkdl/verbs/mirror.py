@@ -25,11 +25,11 @@ from bulkdl.verbs.common import (
     context_of,
     open_archive,
     open_mirror,
-    refuse_inside_mirror,
     with_command,
 )
 from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
+from bulkdl.verbs.mirror_folders import refuse_inside_mirror
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run

@@ -11,7 +11,7 @@ from bulkdl.dicom.volume import DataSet, Volume, has_pixels, read_data_set, read
 from bulkdl.errors import ConfigurationError, InvalidVolume, SelectionError
 from bulkdl.model.ids import is_plain_file
 from bulkdl.model.selection import Selection, keywords_of_records
-from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.mirror_folders import require_mirror
 from bulkdl.verbs.records import import_extra
 from bulkdl.verbs.select import select
 from bulkdl.verbs.signatures import Given, Paths

@@ -13,7 +13,8 @@ from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import open_mirror, require_mirror
+from bulkdl.verbs.common import open_mirror
+from bulkdl.verbs.mirror_folders import require_mirror
 from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import renew_side_files
 from bulkdl.verbs.signatures import Paths

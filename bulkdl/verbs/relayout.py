@@ -18,7 +18,8 @@ from bulkdl.store.layout import Layout, layout_name, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.announcing import Announcer
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import OpenMirror, open_mirror, require_mirror
+from bulkdl.verbs.common import OpenMirror, open_mirror
+from bulkdl.verbs.mirror_folders import require_mirror
 from bulkdl.verbs.moves import Moves
 from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import renew_side_files

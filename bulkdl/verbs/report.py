@@ -33,7 +33,7 @@ from bulkdl.runtime.new_files import new_text_file
 from bulkdl.runtime.processes import AnsweringProcesses
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.mirror_folders import require_mirror
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.status import read_log, read_status
 

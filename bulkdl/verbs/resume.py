@@ -15,12 +15,12 @@ from bulkdl.verbs.common import (
     DownloadOptions,
     NewLayout,
     kept_context,
-    kept_locks,
     open_archive,
     open_mirror,
     with_command,
     with_supporting,
 )
+from bulkdl.verbs.mirror_folders import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths

@@ -31,9 +31,9 @@ from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.blocking import blocking_block
-from bulkdl.verbs.common import require_settled
 from bulkdl.verbs.endpoints import profile_of
 from bulkdl.verbs.mirror_changes import following, journal_states
+from bulkdl.verbs.mirror_folders import require_settled
 from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.signatures import Paths
 

@@ -14,7 +14,7 @@ from bulkdl.model.reports.status import StatusReport
 from bulkdl.store.mirror_lock import holder
 from bulkdl.store.run_progress import read_progress
 from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.common import require_mirror
+from bulkdl.verbs.mirror_folders import require_mirror
 from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.unfinished import unfinished_work
 

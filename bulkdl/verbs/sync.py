@@ -30,13 +30,13 @@ from bulkdl.verbs.common import (
     DownloadOptions,
     RunOptions,
     kept_context,
-    kept_locks,
     open_archive,
     open_mirror,
     with_command,
     with_supporting,
 )
 from bulkdl.verbs.locked_changes import LockedChanges
+from bulkdl.verbs.mirror_folders import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.replaced_files import replace_files
 from bulkdl.verbs.run import MirrorRun, begin_run

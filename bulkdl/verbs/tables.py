@@ -16,7 +16,7 @@ from bulkdl.journal.queries import INSTANCE_COLUMNS
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.common import require_mirror, require_settled
+from bulkdl.verbs.mirror_folders import require_mirror, require_settled
 from bulkdl.verbs.signatures import Paths
 
 _EVERYTHING: Final = Selection(everything=True)

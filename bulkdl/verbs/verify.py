@@ -44,13 +44,11 @@ from bulkdl.verbs.common import (
     RunOptions,
     context_of,
     kept_context,
-    kept_locks,
     open_archive,
     open_mirror,
-    require_mirror,
-    require_settled,
     with_supporting,
 )
+from bulkdl.verbs.mirror_folders import kept_locks, require_mirror, require_settled
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.signatures import Paths

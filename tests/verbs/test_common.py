@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import ConfigurationError, JournalUnreadable, MirrorLocked
+from bulkdl.errors import ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
 from bulkdl.model.events import RunContext, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
-from bulkdl.verbs.common import context_of, open_archive, open_mirror, place_series, require_mirror
+from bulkdl.verbs.common import context_of, open_archive, open_mirror, place_series
+from bulkdl.verbs.mirror_folders import require_mirror
 from bulkdl.verbs.reach import reach
 from tests.support.journals import NOW, begin, record
 
@@ -32,16 +33,6 @@ async def test_an_open_mirror_is_locked(tmp_path: Path) -> None:
     async with open_mirror(tmp_path, "third") as mirror:
         assert mirror.files.root == tmp_path
     assert require_mirror(tmp_path) == tmp_path / JOURNAL
-
-
-def test_a_folder_without_a_journal_is_not_a_mirror(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnreadable, match=r"is not a mirror: it has no \.bulkdl/journal\.sqlite"):
-        require_mirror(tmp_path)
-
-
-def test_a_folder_whose_name_is_too_long_is_not_a_mirror(tmp_path: Path) -> None:
-    with pytest.raises(JournalUnreadable, match="cannot be read: File name too long"):
-        require_mirror(tmp_path / ("d" * 300))
 
 
 async def test_a_mirror_keeps_its_first_layout(tmp_path: Path) -> None:
