@@ -97,8 +97,9 @@ async def test_a_rate_limit_holds_for_all_workers_together(workers: str, bulkdl:
         ended = await bulkdl.run(*archive.mirror_everything(tmp_path / "mirror", *more), within=25, honest_processes=5)
     assert_orderly(ended, 0)
     in_flight = 8 * len(made_up[0].content)  # sent to sockets, and not yet taken
-    assert meter.whole() <= 1.05 * RATE + in_flight / 5
-    assert meter.most_per_second(over=3.0) <= 1.05 * RATE + in_flight / 3 + RATE / 3  # what was not taken is caught up
+    caught_up = RATE  # at most: what was not taken while the machine was busy
+    assert meter.whole() <= 1.05 * RATE + (in_flight + caught_up) / 5
+    assert meter.most_per_second(over=3.0) <= 1.05 * RATE + (in_flight + caught_up) / 3
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
