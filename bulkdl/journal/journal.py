@@ -883,6 +883,10 @@ class Journal:
         found = ((uid, self._row(queries.PLACE_OF_SERIES, (uid,))) for uid in series_uids)
         return {uid: (row[0], row[1]) for uid, row in found if row is not None}
 
+    def never_listed(self) -> int:
+        """How many Series were found, and neither listed since nor adopted: their instances are not known."""
+        return int(self._row(queries.NEVER_LISTED)[0])
+
     def is_complete(self, series_uid: SeriesUid) -> bool:
         """Whether a Series holds all its recorded instances, and at least one."""
         return bool(self._row(queries.IS_COMPLETE, (series_uid,)) == (1,))

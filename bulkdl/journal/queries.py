@@ -257,6 +257,7 @@ IS_COMPLETE: Final = """
 SELECT t.held > 0 AND t.owed + t.failed + t.quarantined + t.has_error = 0
 FROM series AS s JOIN tally AS t ON t.series_id = s.id WHERE s.series_uid = ?
 """
+NEVER_LISTED: Final = f"SELECT count(*) FROM tally WHERE listing = {UNLISTED} AND has_error = 0 AND held = 0"
 HOLDS_FILES: Final = "SELECT held > 0 FROM tally WHERE series_id = ?"
 SET_LISTING: Final = "UPDATE series SET listing = ? WHERE id = ?"
 UNLIST: Final = f"UPDATE series SET listing = {UNLISTED} WHERE id = ?"

@@ -111,6 +111,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         counts = journal.counts(None)
         states = counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined
         counted = InstanceCounts(*states, journal.not_decoded(None))
+        never_listed, is_resolved = journal.never_listed(), all(one.is_resolved for one in journal.selections())
     report = VerifyReport(
         mirror=str(files.root),
         series=counts.series,
@@ -123,6 +124,8 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         problems=(*found.problems(), *differing),
         series_compared=compared,
         is_quick=quick,
+        series_unlisted=never_listed,
+        is_resolved=is_resolved,
     )
     if not options.get("repair") or not found.damaged or context.stop.is_set():
         return report

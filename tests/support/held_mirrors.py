@@ -22,6 +22,7 @@ def make_mirror(root: Path, *, series: int, per_series: int, hole_bytes: int = 0
     paths: list[Path] = []
     with Journal.create_or_open(files.journal_path) as journal:
         run = begin(journal)
+        journal.end_resolving(run)
         for number in range(series):
             record_listed(journal, run, number, range(per_series))
             (root / folder(number)).mkdir(parents=True)

@@ -17,6 +17,7 @@ from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import JSON, QUICK, BadArchive, Fault, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
+from tests.support.journals import NOW, begin, folder, list_instances, record
 from tests.support.mirrors import checksums_of, checksums_on_disk
 
 MADE_UP = list(instances(series=2, per_series=3))
@@ -54,6 +55,33 @@ async def test_a_mirror_without_damage_asks_no_archive(tmp_path: Path) -> None:
         report = await bulkdl.verify_async(tmp_path / "mirror", repair=True)
         assert len(archive.server.requests) == requests
     assert (report.repair, report.problems) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("is_found", "is_listed", "complaint"),
+    [
+        (False, False, "a run was interrupted before it knew all series; to continue: bulkdl resume"),
+        (True, False, "a run was interrupted before it knew the instances of 1 series; to continue: bulkdl resume"),
+        (True, True, None),
+    ],
+    ids=["resolving", "listing", "complete"],
+)
+async def test_a_mirror_whose_run_was_interrupted_before_it_knew_everything_is_not_complete(
+    tmp_path: Path, complaint: str | None, *, is_found: bool, is_listed: bool
+) -> None:
+    files = MirrorFiles(tmp_path)
+    files.prepare()
+    with Journal.create_or_open(files.journal_path) as journal:
+        run = begin(journal)
+        if is_found:
+            journal.record_series(run, [(record(1), folder(1))], now=NOW)
+            journal.end_resolving(run)
+        if is_listed:
+            list_instances(journal, run, 1, [])
+    report = await bulkdl.verify_async(tmp_path)
+    assert (report.complaint() or "").startswith(complaint or "")
+    assert (report.complaint() is None) == (complaint is None)
+    assert report.ending is (RunOutcome.PARTIAL if complaint else RunOutcome.COMPLETE)
 
 
 async def test_a_mirror_without_a_run_has_no_archive_to_compare_with(tmp_path: Path) -> None:

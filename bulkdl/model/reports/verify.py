@@ -42,8 +42,9 @@ class VerifyReport(Report):
     """The report of `verify`. `repair` is the report of the repairs, if they were requested.
 
     `series_compared` counts the Series compared with the archive, None if that was not requested. `owed` are instances
-    that `resume` downloads; failed and quarantined ones are not among them. `against` is the lock file that a folder
-    was compared with, and `notes` say what that cannot prove.
+    that `resume` downloads; failed and quarantined ones are not among them. A run that was interrupted may have left
+    `series_unlisted`, whose instances are not known, or a selection of which not all Series are: then not
+    `is_resolved`. `against` is the lock file that a folder was compared with, and `notes` say what that cannot prove.
     """
 
     mirror: str
@@ -58,6 +59,8 @@ class VerifyReport(Report):
     repair: RunReport | None = None
     series_compared: int | None = None
     is_quick: bool = False
+    series_unlisted: int = 0
+    is_resolved: bool = True
     against: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -123,6 +126,9 @@ class VerifyReport(Report):
     def _owed_complaint(self) -> str | None:
         if self.owed:
             return f"{counted(self.owed, 'instance')} still owed; {way_on(self.mirror)}"
+        if self.series_unlisted or not self.is_resolved:
+            which = f"the instances of {self.series_unlisted:,} series" if self.series_unlisted else "all series"
+            return f"a run was interrupted before it knew {which}; {way_on(self.mirror)}"
         if self.instances.failed or (self.series.failed and not self.instances.quarantined):
             failed = (
                 counted(self.instances.failed, "instance")
