@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.bad_archive import BadArchive, command, start_command
@@ -49,7 +50,8 @@ async def test_wherever_a_sync_is_killed_the_next_one_ends_it(cache: Path, tmp_p
                 async with asyncio.timeout(moments.uniform(0.3, 1.2)):
                     await process.wait()
             except TimeoutError:
-                process.kill()
+                with suppress(ProcessLookupError):  # it may have ended in this moment
+                    process.kill()
                 await process.communicate()
             visible = checksums_on_disk(mirror)
             assert visible.items() <= {*checksums_of(MADE_UP).items(), *checksums_of(NOW).items()}

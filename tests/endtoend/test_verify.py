@@ -195,7 +195,8 @@ def test_ctrl_c_ends_verify_with_130_and_the_next_one_continues(tmp_path: Path, 
     files = make_mirror(mirror, series=2, per_series=30, hole_bytes=24 << 20)
     with start(["verify", mirror, "--progress", "json"], cache=cache) as process:
         assert process.stderr is not None
-        assert json.loads(process.stderr.readline())["event"] == "verifying"
+        while not json.loads(process.stderr.readline())["checked"]:
+            pass
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
