@@ -9,8 +9,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from tests.attacks.hostile import DICOM, HostileArchive, asks_for, endless, endpoint_of, silent
 from tests.attacks.test_resume_of_changed_objects import AFTER, BEFORE, CUT
 from tests.attacks.watching import Watcher, assert_orderly
@@ -37,7 +35,6 @@ def changing(seen: Seen) -> Action:
     return answer(AFTER[start:], status=206, headers={**DICOM, **DATED, "Content-Range": told})
 
 
-@pytest.mark.timeout(90)
 async def test_a_mirror_with_one_of_each_attack_names_exactly_those_and_holds_all_others(
     bulkdl: Watcher, tmp_path: Path
 ) -> None:

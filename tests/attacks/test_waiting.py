@@ -141,7 +141,6 @@ STALLS: dict[str, tuple[str, Action]] = {
 }
 
 
-@pytest.mark.timeout(120)
 async def test_ctrl_c_ends_a_stalled_run_within_3_seconds(bulkdl: Watcher, tmp_path: Path) -> None:
     stalled = {name: asyncio.Event() for name in STALLS}
 

@@ -11,7 +11,6 @@ from tests.stress.kills import torture
 from tests.stress.large import download_large, download_large_slide
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("form", "transport", "workers"),
     [("nbia", "single", 1), ("nbia", "zip", 1), ("nbia", "single", 2), ("idc", "auto", 1)],
@@ -33,7 +32,6 @@ def test_after_every_kill_visible_files_are_correct_and_the_last_run_completes_t
     assert found.object_requests <= found.allowed
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kills", [0, 2])
 async def test_a_very_large_instance_survives_breaks_and_kills(tmp_path: Path, kills: int) -> None:
     found = await download_large(tmp_path, size_bytes=80_000_000, break_every=20_000_000, kills=kills)
@@ -44,7 +42,6 @@ async def test_a_very_large_instance_survives_breaks_and_kills(tmp_path: Path, k
     assert found.sent_bytes <= 1.05 * found.length + kills * 2 * CHECKPOINT_BYTES
 
 
-@pytest.mark.timeout(180)
 async def test_a_large_slide_survives_breaks_and_kills(tmp_path: Path) -> None:
     found = await download_large_slide(
         tmp_path, size_bytes=72_000_000, break_every=7_200_000, kills=2, bytes_per_second=60_000_000

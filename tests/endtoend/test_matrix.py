@@ -47,7 +47,6 @@ ROWS = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.timeout(180)
 @ROWS
 async def test_kills_leave_no_wrong_file(
     tmp_path: Path, transport: Transport, workers: int, way: Way, seed: int
@@ -59,7 +58,6 @@ async def test_kills_leave_no_wrong_file(
     assert workers == 1 or any(point.endswith(":worker") for point in found.by_point)
 
 
-@pytest.mark.timeout(180)
 @ROWS
 def test_a_run_with_mixed_faults_ends_correctly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: Transport, workers: int, way: Way, seed: int

@@ -9,7 +9,6 @@ import pytest
 from tests.stress.rearranging import VERBS, torture
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("verb", VERBS)
 async def test_wherever_it_is_killed_the_next_run_ends_it_and_no_file_is_lost_or_doubled(
     tmp_path: Path, verb: str

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.stress.torture import Plan, torture
 
 
-@pytest.mark.timeout(180)
 async def test_wherever_runs_die_no_wrong_file_is_visible_and_the_last_completes_the_mirror(
     tmp_path: Path,
 ) -> None:

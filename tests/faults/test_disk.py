@@ -40,7 +40,6 @@ def assert_true(mirror: Path, made_up: list[MadeUp]) -> dict[str, str]:
     return held
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("transport", ["single", "zip"])
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_disk_that_fills_in_mid_run(tmp_path: Path, transport: str, workers: str) -> None:

@@ -11,7 +11,6 @@ from bulkdl.model.settings import Transport
 from tests.stress.mixed_faults import run_with_mixed_faults
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_a_run_with_all_faults_mixed_ends_well(tmp_path: Path, transport: Transport) -> None:
     found = await run_with_mixed_faults(tmp_path, instances_wanted=300, share=0.2, transport=transport, seed=20_200_102)
