@@ -316,9 +316,8 @@ class Retrier:
                 if is_probe:
                     async with running_alongside(self._interrupted()):
                         has_turn = await self._probe.acquire()
-                if is_probe and not self._outage.is_away:
-                    continue  # it answered meanwhile
-                if is_probe:
+                    if not self._outage.is_away:
+                        continue  # it answered meanwhile
                     await self.sleep(self._outage.probe_at - self._clock())
                 async with self.permits:
                     await self.sleep(self._request_rate.wait_seconds(self._clock()))
