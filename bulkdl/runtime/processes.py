@@ -25,8 +25,10 @@ from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import disk_errors
 
 PIPE_BYTES: Final = 1 << 22
-MOST_PROCESSES: Final = 8
-"""So many processes that read files keep the disk busy; more bring little."""
+READER_DIED: Final = "its reader died"
+"""Why a file could not be read that ends each process that reads it."""
+
+_MOST_READERS: Final = 8  # keep the disk busy; more bring little
 _SECRETS: Final = frozenset({"BULKDL_PASSWORD", "BULKDL_API_KEY"})
 _ERROR_BYTES: Final = 1 << 13  # of standard error, that are kept
 _GRACE_SECONDS: Final = 3.0  # for a command that is asked to end
@@ -256,16 +258,21 @@ class AnsweringProcess:
         return await receive(self._answers)
 
 
+def readers_at_once() -> int:
+    """How many processes read files: one for each core, and no more than keep the disk busy."""
+    return min(usable_cores(), _MOST_READERS)
+
+
 class AnsweringProcesses:
     """Processes that run `module` and share questions, as `AnsweringProcess` answers them.
 
     Each starts when a question needs it, and ends with the block. One that has died is replaced. `at_once` is how many
-    questions they answer at a time: one for each core, and no more than the disk keeps busy.
+    questions they answer at a time.
     """
 
     def __init__(self, module: str) -> None:
         self._module = module
-        self.at_once = min(usable_cores(), MOST_PROCESSES)
+        self.at_once = readers_at_once()
         self._idle: list[AnsweringProcess] = []
         self._running = AsyncExitStack()
 
@@ -287,6 +294,18 @@ class AnsweringProcesses:
         if (answer := await process.ask(question)) is not None:
             self._idle.append(process)
         return answer
+
+    async def ask_about(
+        self, files: Sequence[str], question: Callable[[tuple[str, ...]], object]
+    ) -> list[tuple[Sequence[str], Any]]:
+        """The answers, with the files that each is about: one for all, or one for each if a file kills its process.
+
+        That of such a file is None. Raises as `ask`.
+        """
+        answer = await self.ask(question(tuple(files)))
+        if answer is not None or len(files) == 1:
+            return [(files, answer)]
+        return [found for file in files for found in await self.ask_about([file], question)]
 
     async def _start(self) -> AnsweringProcess:
         return await self._running.enter_async_context(AnsweringProcess(self._module))

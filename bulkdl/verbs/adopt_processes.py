@@ -12,9 +12,8 @@ from typing import Any, Final, Self
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError, MirrorUnwritable
-from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.forked_process import forked, take_forked
-from bulkdl.runtime.processes import MOST_PROCESSES, AnsweringProcess
+from bulkdl.runtime.processes import AnsweringProcess, readers_at_once
 from bulkdl.verbs.adopt_batch import BatchWorker, Examination, Finding, Import
 from bulkdl.verbs.adopt_main import work
 
@@ -30,7 +29,7 @@ def prepared_processes() -> Iterator[None]:
     """
     disable_numpy()
     load_pydicom()
-    cores = min(usable_cores(), MOST_PROCESSES)
+    cores = readers_at_once()
     with forked(work, cores) if cores > 1 else nullcontext():
         yield
 
@@ -44,7 +43,7 @@ class AdoptProcesses:
 
     def __init__(self, worth_files: int = _WORTH_FILES) -> None:
         self._worth_files = worth_files
-        self.at_once = min(usable_cores(), MOST_PROCESSES)
+        self.at_once = readers_at_once()
         self._permits = asyncio.Semaphore(max(2, self.at_once))
         self._can_start = self.at_once > 1 and bool(sys.executable)
         self._examined = 0

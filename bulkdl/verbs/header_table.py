@@ -17,7 +17,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance
 from bulkdl.journal.thread import JournalThread, open_journal_thread
 from bulkdl.model.ids import is_plain_file
-from bulkdl.runtime.processes import AnsweringProcesses
+from bulkdl.runtime.processes import READER_DIED, AnsweringProcesses
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.mirror_folders import require_mirror, require_settled
@@ -28,7 +28,6 @@ COLUMNS: Final = ("series_uid", "sop_uid", "path", "error")
 _PROGRAM: Final = "bulkdl.verbs.header_main"
 _PAGE: Final = 4_000  # instances in memory
 _FILES_AT_ONCE: Final = 250  # that a process reads for one question
-_DIED: Final = "its reader died"
 
 Tell: TypeAlias = Callable[[str, str], None]
 Values: TypeAlias = dict[str, str] | str
@@ -110,10 +109,6 @@ class _Readers:
         return found
 
     async def _read_batch(self, paths: Sequence[str]) -> Sequence[Values]:
-        absolute = tuple(str(self._root / path) for path in paths)
-        answer: Sequence[Values] | None = await self._processes.ask((absolute, self._keywords))
-        if answer is not None:
-            return answer
-        if len(paths) == 1:
-            return [_DIED]
-        return [values for path in paths for values in await self._read_batch([path])]  # one of them kills its reader
+        absolute = [str(self._root / path) for path in paths]
+        answers = await self._processes.ask_about(absolute, lambda files: (files, self._keywords))
+        return [values for _, answer in answers for values in ([READER_DIED] if answer is None else answer)]

@@ -30,7 +30,7 @@ from bulkdl.model.text import storable
 from bulkdl.pages.mirror_report import can_plot, render_mirror_report
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.runtime.new_files import new_text_file
-from bulkdl.runtime.processes import AnsweringProcesses
+from bulkdl.runtime.processes import READER_DIED, AnsweringProcesses
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.verbs.blocking import blocking
 from bulkdl.verbs.mirror_folders import require_mirror
@@ -180,17 +180,11 @@ class _Completeness:
 
 
 async def _facts(processes: AnsweringProcesses, paths: Sequence[str]) -> SeriesFacts:
-    """The facts of the files of a Series. A file that kills its reader is read alone, and then named."""
-    parts = []
+    """The facts of the files of a Series."""
+    parts: list[SeriesFacts] = []
     for at in range(0, len(paths), _FILES_AT_ONCE):
-        some = tuple(paths[at : at + _FILES_AT_ONCE])
-        answer: SeriesFacts | None = await processes.ask(some)
-        if answer is not None:
-            parts.append(answer)
-        elif len(some) == 1:
-            parts.append(SeriesFacts(unreadable=((some[0], "its reader died"),)))
-        else:
-            parts += [await _facts(processes, [path]) for path in some]
+        for files, answer in await processes.ask_about(paths[at : at + _FILES_AT_ONCE], lambda some: some):
+            parts.append(answer or SeriesFacts(unreadable=((files[0], READER_DIED),)))
     return SeriesFacts(
         tuple(image for part in parts for image in part.images),
         tuple(failed for part in parts for failed in part.unreadable),

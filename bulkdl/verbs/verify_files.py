@@ -24,9 +24,8 @@ from bulkdl.model.events import Noted, RunContext, Verifying
 from bulkdl.model.records import Entry
 from bulkdl.model.reports.verify import Problem, ProblemKind
 from bulkdl.model.text import storable
-from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.disk import BOOKKEEPING, VERIFY_POSITION
-from bulkdl.runtime.processes import MOST_PROCESSES, AnsweringProcesses
+from bulkdl.runtime.processes import AnsweringProcesses, readers_at_once
 from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.side_names import is_side_file
@@ -249,7 +248,7 @@ def _split(page: Batch) -> Iterator[Batch]:
 @asynccontextmanager
 async def _verifiers(counts: Counts, *, quick: bool) -> AsyncIterator[tuple[VerifyBatch, int]]:
     """What verifies a batch, and how many at a time: threads, or processes for many small files."""
-    at_once = min(usable_cores(), MOST_PROCESSES)
+    at_once = readers_at_once()
     is_small = counts.held_bytes < counts.held * _SMALL_BYTES
 
     async def by_thread(batch: tuple[ExpectedFile, ...], goes_on: GoesOn) -> Kinds | None:
