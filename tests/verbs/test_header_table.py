@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from bulkdl.store.mirror_lock import lock_mirror
 from tests.support.bad_archive import BadArchive
 from tests.support.commands import run
 from tests.support.dicom_files import instances
+from tests.support.killed_readers import kill_reader_of
 from tests.support.syncing import mirrored
 
 MADE_UP = list(instances(series=2, per_series=3))
@@ -52,12 +55,33 @@ def spoiled(mirror: Path) -> str:
     return path.relative_to(mirror).as_posix()
 
 
+def with_pipe(mirror: Path) -> Path:
+    """A file of the mirror that is a pipe now."""
+    path = next(mirror.rglob("*.dcm"))
+    path.unlink()
+    os.mkfifo(path)
+    return path
+
+
 async def test_each_file_is_a_row_with_the_attributes_that_were_chosen(mirror: Path) -> None:
     rows = await headers(mirror, *CHOSEN)
     columns = ["series_uid", "sop_uid", "path", "error", "PatientID", "Rows", "Modality", "KVP"]
     assert all(list(row) == columns for row in rows)
     values = {(row["sop_uid"], *list(row.values())[3:]) for row in rows}
     assert values == {(one.sop_uid, None, one.patient_id, "8", "CT", None) for one in MADE_UP}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the reader of a pipe is found in /proc")
+async def test_a_file_that_kills_its_reader_is_named_and_all_others_are_read(mirror: Path) -> None:
+    deadly = with_pipe(mirror)
+    exporting = asyncio.create_task(headers(mirror, *CHOSEN))
+    for _ in range(2):  # once beside others, and once alone
+        await kill_reader_of(deadly)
+    errors = {row["path"]: row["error"] for row in await exporting}
+    assert len(errors) == len(MADE_UP)
+    assert {path: error for path, error in errors.items() if error} == {
+        deadly.relative_to(mirror).as_posix(): "its reader died"
+    }
 
 
 async def test_without_keywords_there_is_a_usual_set(mirror: Path) -> None:

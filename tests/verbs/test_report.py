@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from pydicom import dcmread
 
@@ -19,8 +18,8 @@ from bulkdl.model.events import Event, Noted
 from bulkdl.model.reports.mirror_report import MirrorReport
 from tests.contract.archives import choice
 from tests.support.bad_archive import QUICK, command
+from tests.support.killed_readers import kill_reader_of
 from tests.support.pathdb_server import pathdb_server, slides
-from tests.support.waiting import until
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -130,29 +129,6 @@ async def test_a_report_that_is_stopped_leaves_the_old_page(
     with pytest.raises(Interrupted):
         await bulkdl.report_async(page[0].mirror, to=tmp_path / "page.html", stop=stop)
     assert content(tmp_path) == before
-
-
-def readers_of(path: Path) -> list[psutil.Process]:
-    """The child processes that have the pipe at `path` open."""
-    children = psutil.Process().children()
-    return [one for one in children if any(fd.resolve() == path for fd in Path(f"/proc/{one.pid}/fd").iterdir())]
-
-
-def opened(path: Path) -> int | None:
-    """The pipe at `path` opened for writing; None while no process reads it."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-
-
-async def kill_reader_of(path: Path) -> None:
-    """Kill the process that reads the pipe at `path`, once there is one."""
-    writing = await until(lambda: opened(path))
-    (reader,) = readers_of(path)
-    reader.kill()
-    await until(lambda: not reader.is_running() or reader.status() == psutil.STATUS_ZOMBIE)
-    os.close(writing or 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the reader of a pipe is found in /proc")
