@@ -1,4 +1,4 @@
-"""A pipe in the place of a file: whoever reads it is killed, as by a file that no process survives."""
+"""A pipe in the place of a file: the process that reads it is killed, as a damaged file may do with each."""
 
 from __future__ import annotations
 
@@ -24,10 +24,24 @@ def opened(path: Path) -> int | None:
         return None
 
 
+def state_of(process: psutil.Process) -> str:
+    """The status of a process; that of a dead one if there is none any more."""
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return psutil.STATUS_ZOMBIE
+
+
 async def kill_reader_of(path: Path) -> None:
-    """Kill the process that reads the pipe at `path`, once there is one."""
+    """Kill the process that reads the pipe at `path`, once there is one.
+
+    It is stopped before the pipe is closed, whose end it would read, and killed after that: the next one that opens the
+    pipe would read that end.
+    """
     writing = await until(lambda: opened(path))
-    (reader,) = readers_of(path)
-    reader.kill()
-    await until(lambda: not reader.is_running() or reader.status() == psutil.STATUS_ZOMBIE)
+    (reader,) = await until(lambda: readers_of(path))
+    reader.suspend()
+    await until(lambda: state_of(reader) == psutil.STATUS_STOPPED)
     os.close(writing or 0)
+    reader.kill()
+    await until(lambda: state_of(reader) == psutil.STATUS_ZOMBIE)
