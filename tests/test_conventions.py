@@ -95,7 +95,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
     "verbs/header_main.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does
     "verbs/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
-    "verbs/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
+    "verbs/mirrors/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "archive/plain_objects.py": "archive/test_supporting_files.py",  # what both archives of plain files share
     "verbs/supporting_data.py": "archive/test_supporting_files.py",  # the questions of that archive, over real sockets
     "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does

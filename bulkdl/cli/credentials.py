@@ -14,7 +14,7 @@ import click
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalError
 from bulkdl.model.access import Access, ArchiveChoice, Credentials
-from bulkdl.verbs.mirror_folders import archive_of
+from bulkdl.verbs.mirrors.folders import archive_of
 from bulkdl.verbs.reach import ArchiveTerms, archive_terms, is_guest, reach, read_text
 
 # The credential file of the NBIA Data Retriever: userName=… and passWord=…, each on a line.

@@ -25,7 +25,7 @@ from bulkdl.model.options import Option, defaults_of, option_field, options_of, 
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.progress.display import ProgressMode
-from bulkdl.verbs.signatures import options_of_verb
+from bulkdl.verbs.calls.signatures import options_of_verb
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]

@@ -63,12 +63,12 @@ from bulkdl.verbs.adopt_sources import (
     items_below,
     items_of_zip,
 )
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
-from bulkdl.verbs.counted_names import CountedNames
-from bulkdl.verbs.mirror_folders import mirror_around
+from bulkdl.verbs.mirrors.counted_names import CountedNames
+from bulkdl.verbs.mirrors.folders import mirror_around
 from bulkdl.verbs.reach import archive_terms, choose_archive
-from bulkdl.verbs.signatures import Paths
 
 _REFUSALS_NAMED: Final = 1_000
 _ANNOUNCE_SECONDS: Final = 0.25

@@ -20,7 +20,7 @@ from bulkdl.model.access import DEMOS, ArchiveChoice
 from bulkdl.model.events import ignore
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.data_commons import choose_commons, profile_of_choice
-from bulkdl.verbs.mirror_folders import require_mirror
+from bulkdl.verbs.mirrors.folders import require_mirror
 
 POLICY: Final = "https://www.cancerimagingarchive.net/nih-controlled-data-access-policy/"
 

@@ -33,7 +33,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
 from bulkdl.verbs.endpoints import profile_of

@@ -37,8 +37,8 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.data_commons import read_headers, with_key
-from bulkdl.verbs.mirror_folders import refuse_inside_mirror, require_mirror
-from bulkdl.verbs.moves import Moves
+from bulkdl.verbs.mirrors.folders import refuse_inside_mirror, require_mirror
+from bulkdl.verbs.mirrors.moves import Moves
 
 FIRST_ANSWER_SECONDS: Final = 25.0
 """How long `plan` and `query` wait for an archive that has never answered."""

@@ -22,7 +22,7 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs import endpoints
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.endpoint_methods import EndpointMethods
 from bulkdl.verbs.reach import choose_archive

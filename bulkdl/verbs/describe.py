@@ -15,7 +15,7 @@ from bulkdl.archive.nbia.endpoints import Endpoint
 from bulkdl.errors import AccessDenied, ArchiveError, ArchiveRefused, UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.connect import open_for_questions
 from bulkdl.verbs.endpoints import dialect_of, find
 from bulkdl.verbs.reach import choose_archive

@@ -31,10 +31,10 @@ from bulkdl.model.text import error_text
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.store.space import measure
 from bulkdl.verbs.archives import CheckOutcome, archives_async
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.reach import choose_archive, reach
-from bulkdl.verbs.signatures import Paths
 
 _PACKAGE: Final = "bulkdl"
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*\bextra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?")

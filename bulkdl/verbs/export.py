@@ -15,9 +15,9 @@ from bulkdl.dicom.header_values import DEFAULT_KEYWORDS, checked_keywords
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import Option, several
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.records import import_extra
-from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.tables import ExportTable, columns, read_table
 
 UNREADABLE: Final = "cannot be read: "

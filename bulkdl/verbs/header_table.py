@@ -20,7 +20,7 @@ from bulkdl.model.ids import is_plain_file
 from bulkdl.runtime.processes import READER_DIED, AnsweringProcesses
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.store.mirror_lock import lock_mirror
-from bulkdl.verbs.mirror_folders import require_mirror, require_settled
+from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
 
 COLUMNS: Final = ("series_uid", "sop_uid", "path", "error")
 """The columns before those of the keywords. `error` says why a file could not be read."""

@@ -19,7 +19,7 @@ from bulkdl.manifest.locked import MAGIC, LockedGroup, LockHead, read_lock
 from bulkdl.manifest.text import OpenFile
 from bulkdl.manifest.zstandard import text_lines
 from bulkdl.runtime.disk import LOCK_FILES, disk_errors, open_new
-from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.calls.signatures import Paths
 
 LockSource: TypeAlias = Paths | bytes | OpenFile
 """A lock by its path, by its content, or by what opens that."""

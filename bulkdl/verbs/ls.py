@@ -20,7 +20,7 @@ from bulkdl.model.records import Series
 from bulkdl.model.reports.ls import LsReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import did_you_mean
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.data_commons import searchable
 from bulkdl.verbs.data_sets import resolve_data_sets, written_name
 from bulkdl.verbs.known_data_sets import NBIA, Asking, DataSetSources, open_sources

@@ -24,15 +24,15 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring_beside, remove_taken
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.mirror_lock import holder
-from bulkdl.verbs.announcing import Announcer
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.announcer import Announcer
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import OpenMirror, open_mirror
-from bulkdl.verbs.counted_names import CountedNames
-from bulkdl.verbs.merged_series import SeriesJoiner
-from bulkdl.verbs.mirror_folders import require_mirror, require_settled
+from bulkdl.verbs.mirrors.counted_names import CountedNames
+from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
+from bulkdl.verbs.mirrors.merged_series import SeriesJoiner
 from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import has_side_files, renew_side_files, write_side_files
-from bulkdl.verbs.signatures import Paths
 
 _MOST_NAMED: Final = 1_000
 

@@ -14,7 +14,8 @@ from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Given, Paths
 from bulkdl.verbs.common import (
     DownloadOptions,
     NewLayout,
@@ -29,12 +30,11 @@ from bulkdl.verbs.common import (
 )
 from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
-from bulkdl.verbs.mirror_folders import refuse_inside_mirror
+from bulkdl.verbs.mirrors.folders import refuse_inside_mirror
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
-from bulkdl.verbs.signatures import Given, Paths
 
 
 async def mirror_async(

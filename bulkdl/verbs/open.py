@@ -11,10 +11,10 @@ from bulkdl.dicom.volume import DataSet, Volume, has_pixels, read_data_set, read
 from bulkdl.errors import ConfigurationError, InvalidVolume, SelectionError
 from bulkdl.model.ids import is_plain_file
 from bulkdl.model.selection import Selection, keywords_of_records
-from bulkdl.verbs.mirror_folders import require_mirror
+from bulkdl.verbs.calls.signatures import Given, Paths
+from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.records import import_extra
 from bulkdl.verbs.select import select
-from bulkdl.verbs.signatures import Given, Paths
 from bulkdl.verbs.tables import ExportTable, read_table
 
 _FRAMES: Final[Mapping[str, Callable[[Any, list[dict[str, Any]]], Any]]] = {

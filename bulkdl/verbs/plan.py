@@ -31,7 +31,8 @@ from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.agreements import missing_agreement
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Given, Paths
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.data_commons import choose_commons
 from bulkdl.verbs.data_sets import resolve_data_sets
@@ -39,7 +40,6 @@ from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
 from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.select import Wanted, choose_selection
-from bulkdl.verbs.signatures import Given, Paths
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
@@ -138,7 +138,7 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
 
 def _closure(selection: Selection, planned: _Planned, to: Path | None) -> AnnotationClosure:
     from bulkdl.resolve.annotations import AnnotationClosure, read_nothing  # noqa: PLC0415 - late: most selections are without
-    from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
+    from bulkdl.verbs.mirrors.held_references import HeldReferences  # noqa: PLC0415 - the same
 
     reads = HeldReferences(to) if planned.journal is not None and to is not None else read_nothing
     return AnnotationClosure(planned.client, reads, limits=Selection(denied_licenses=selection.denied_licenses))

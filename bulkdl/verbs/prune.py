@@ -11,13 +11,13 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import RunOutcome
-from bulkdl.verbs.announcing import Announcer
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.announcer import Announcer
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import open_mirror
-from bulkdl.verbs.mirror_folders import require_mirror
+from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import renew_side_files
-from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.unfinished import has_open_prune
 
 _REMOVED_AT_ONCE: Final = 500

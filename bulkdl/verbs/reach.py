@@ -17,7 +17,7 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, Access, ArchiveChoice, Credentials, Route
 from bulkdl.model.text import decoded
 from bulkdl.runtime.bounded_files import read_file
-from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.calls.signatures import Paths
 
 
 def reach(

@@ -16,15 +16,15 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.relayout import RelayoutReport, Renamed
 from bulkdl.store.layout import Layout, layout_name, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
-from bulkdl.verbs.announcing import Announcer
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.announcer import Announcer
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import OpenMirror, open_mirror
-from bulkdl.verbs.mirror_folders import require_mirror
-from bulkdl.verbs.moves import Moves
+from bulkdl.verbs.mirrors.folders import require_mirror
+from bulkdl.verbs.mirrors.moves import Moves
+from bulkdl.verbs.mirrors.views import View, prepare_view
 from bulkdl.verbs.recorded import recorded_run
 from bulkdl.verbs.side_texts import renew_side_files
-from bulkdl.verbs.signatures import Paths
-from bulkdl.verbs.views import View, prepare_view
 
 _MOST_NAMED: Final = 1_000
 

@@ -32,9 +32,9 @@ from bulkdl.runtime.disk import JOURNAL
 from bulkdl.runtime.new_files import new_text_file
 from bulkdl.runtime.processes import READER_DIED, AnsweringProcesses
 from bulkdl.runtime.tasks import run_pool
-from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.mirror_folders import require_mirror
-from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
+from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.status import read_log, read_status
 
 _PROGRAM: Final = "bulkdl.verbs.report_main"

@@ -10,7 +10,8 @@ from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.run import RunReport
 from bulkdl.store.layout import parse_layout
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import (
     DownloadOptions,
     NewLayout,
@@ -20,10 +21,9 @@ from bulkdl.verbs.common import (
     with_command,
     with_supporting,
 )
-from bulkdl.verbs.mirror_folders import kept_locks
+from bulkdl.verbs.mirrors.folders import kept_locks
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
-from bulkdl.verbs.signatures import Paths
 
 
 class ResumeOptions(DownloadOptions, total=False):

@@ -39,8 +39,8 @@ from bulkdl.verbs import common
 from bulkdl.verbs.agreements import agreement_of, require_agreement
 from bulkdl.verbs.collection_descriptions import CollectionsToDescribe
 from bulkdl.verbs.common import OpenArchive, OpenMirror
-from bulkdl.verbs.counted_names import CountedNames
-from bulkdl.verbs.replaced_files import replace_files
+from bulkdl.verbs.mirrors.counted_names import CountedNames
+from bulkdl.verbs.mirrors.replaced_files import replace_files
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
@@ -380,7 +380,7 @@ class MirrorRun:
     def _closure(self, selection: Selection, run: Run, layout: Layout) -> AnnotationClosure:
         """What finds the annotations of a selection, in this round and the next ones."""
         from bulkdl.resolve.annotations import AnnotationClosure  # noqa: PLC0415 - late: most selections are without
-        from bulkdl.verbs.held_references import HeldReferences  # noqa: PLC0415 - the same
+        from bulkdl.verbs.mirrors.held_references import HeldReferences  # noqa: PLC0415 - the same
 
         closure = AnnotationClosure(self.client, HeldReferences(self.mirror.files.root), peeks=True)
         closure.limits, closure.denied = Selection(denied_licenses=selection.denied_licenses), self.denied

@@ -15,7 +15,7 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import several
 from bulkdl.model.selection import Selection, merge_series
 from bulkdl.runtime.disk import is_file
-from bulkdl.verbs.signatures import Given, Paths, full_signature
+from bulkdl.verbs.calls.signatures import Given, Paths, full_signature
 
 if TYPE_CHECKING:
     from bulkdl.manifest.locked import LockedGroup

@@ -30,12 +30,12 @@ from bulkdl.server.passwords import hash_password
 from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
-from bulkdl.verbs.blocking import blocking_block
+from bulkdl.verbs.calls.blocking import blocking_block
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.endpoints import profile_of
 from bulkdl.verbs.mirror_changes import following, journal_states
-from bulkdl.verbs.mirror_folders import require_settled
+from bulkdl.verbs.mirrors.folders import require_settled
 from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
-from bulkdl.verbs.signatures import Paths
 
 __all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
 

@@ -13,9 +13,9 @@ from bulkdl.model.reports.log import LogReport
 from bulkdl.model.reports.status import StatusReport
 from bulkdl.store.mirror_lock import holder
 from bulkdl.store.run_progress import read_progress
-from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.mirror_folders import require_mirror
-from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
+from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.unfinished import unfinished_work
 
 _FAILURES_NAMED: Final = 100

@@ -25,7 +25,8 @@ from bulkdl.model.selection import Selection
 from bulkdl.resolve.denied_series import DeniedSeries, FindSeries
 from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.store.layout import Layout
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import (
     DownloadOptions,
     RunOptions,
@@ -36,11 +37,10 @@ from bulkdl.verbs.common import (
     with_supporting,
 )
 from bulkdl.verbs.locked_changes import LockedChanges
-from bulkdl.verbs.mirror_folders import kept_locks
+from bulkdl.verbs.mirrors.folders import kept_locks
+from bulkdl.verbs.mirrors.replaced_files import replace_files
 from bulkdl.verbs.reach import choose_archive
-from bulkdl.verbs.replaced_files import replace_files
 from bulkdl.verbs.run import MirrorRun, begin_run
-from bulkdl.verbs.signatures import Paths
 
 _RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them

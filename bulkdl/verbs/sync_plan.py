@@ -23,11 +23,11 @@ from bulkdl.model.selection import Selection
 from bulkdl.resolve.annotations import AnnotationClosure
 from bulkdl.resolve.denied_series import DeniedSeries
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import kept_context, open_archive
-from bulkdl.verbs.held_references import HeldReferences
-from bulkdl.verbs.mirror_folders import require_mirror
-from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.mirrors.folders import require_mirror
+from bulkdl.verbs.mirrors.held_references import HeldReferences
 from bulkdl.verbs.sync import SyncOptions, denied_series, find_present, older_index, repeated_selections, too_many
 
 

@@ -16,8 +16,8 @@ from bulkdl.journal.queries import INSTANCE_COLUMNS
 from bulkdl.journal.rows import SeriesRow
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.mirror_folders import require_mirror, require_settled
-from bulkdl.verbs.signatures import Paths
+from bulkdl.verbs.calls.signatures import Paths
+from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
 
 _EVERYTHING: Final = Selection(everything=True)
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB", "PB")

@@ -38,7 +38,8 @@ from bulkdl.model.reports.verify import Problem, ProblemKind, VerifyReport
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout, parse_layout
-from bulkdl.verbs.blocking import blocking
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import (
     NewLayout,
     RunOptions,
@@ -48,10 +49,9 @@ from bulkdl.verbs.common import (
     open_mirror,
     with_supporting,
 )
-from bulkdl.verbs.mirror_folders import kept_locks, require_mirror, require_settled
+from bulkdl.verbs.mirrors.folders import kept_locks, require_mirror, require_settled
 from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
-from bulkdl.verbs.signatures import Paths
 from bulkdl.verbs.verify_files import Damage, FileVerification
 from bulkdl.verbs.verify_lock import verify_against
 

@@ -8,7 +8,7 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
-from bulkdl.verbs.mirror_folders import archive_of
+from bulkdl.verbs.mirrors.folders import archive_of
 from bulkdl.verbs.status import read_status
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances

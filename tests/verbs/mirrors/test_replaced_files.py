@@ -10,7 +10,7 @@ import pytest
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldInstance, Run
 from bulkdl.model.records import InstanceKey
-from bulkdl.verbs.replaced_files import replace_files
+from bulkdl.verbs.mirrors.replaced_files import replace_files
 from tests.support.journals import begin, filled, outcome
 
 

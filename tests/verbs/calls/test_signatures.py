@@ -11,8 +11,8 @@ import pytest
 import bulkdl
 from bulkdl.cli.options import verb_options
 from bulkdl.model.options import Option
-from bulkdl.verbs.blocking import blocking
-from bulkdl.verbs.signatures import options_of_verb
+from bulkdl.verbs.calls.blocking import blocking
+from bulkdl.verbs.calls.signatures import options_of_verb
 
 
 class MadeUpOptions(TypedDict, total=False):

@@ -15,7 +15,7 @@ from bulkdl.model.events import Noted, Sink
 from bulkdl.model.ids import SeriesUid
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.common import OpenMirror
-from bulkdl.verbs.moves import Moves
+from bulkdl.verbs.mirrors.moves import Moves
 
 _PAGE: Final = 100
 _MOST_TOLD: Final = 20

@@ -33,7 +33,7 @@ from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.moving import Moved, in_the_way, move_folder, names_in
 from bulkdl.store.nbia_names import image_names
 from bulkdl.store.safe_names import fold
-from bulkdl.verbs.announcing import Announcer
+from bulkdl.verbs.calls.announcer import Announcer
 
 _PAGE: Final = 32
 _PASSES: Final = 3  # those that move aside come to their places in the second

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bulkdl
 from bulkdl.model.events import Event, Working
-from bulkdl.verbs.announcing import Announcer
+from bulkdl.verbs.calls.announcer import Announcer
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances
 from tests.support.layouts import mirror_of

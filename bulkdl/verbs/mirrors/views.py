@@ -21,7 +21,7 @@ from bulkdl.model.reports.base import Refusal
 from bulkdl.runtime.disk import VIEW, disk_errors
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout
-from bulkdl.verbs.moves import Moves, Rearranged
+from bulkdl.verbs.mirrors.moves import Moves, Rearranged
 
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 

@@ -10,7 +10,7 @@ import pytest
 
 from bulkdl.errors import ConfigurationError, JournalUnreadable
 from bulkdl.runtime.disk import JOURNAL, VIEW
-from bulkdl.verbs.mirror_folders import mirror_around, refuse_inside_mirror, require_mirror
+from bulkdl.verbs.mirrors.folders import mirror_around, refuse_inside_mirror, require_mirror
 
 IMPORT = """
 import sys

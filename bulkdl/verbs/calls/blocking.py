@@ -9,7 +9,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
-from bulkdl.verbs.signatures import full_signature
+from bulkdl.verbs.calls.signatures import full_signature
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
