@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.cite import cite, cite_async
     from bulkdl.verbs.connect import ConnectedArchive as Archive
     from bulkdl.verbs.connect import connect, query, query_async
+    from bulkdl.verbs.connections.reach import reach
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.doctor import doctor, doctor_async
     from bulkdl.verbs.export import export, export_async
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.prune import prune, prune_async
-    from bulkdl.verbs.reach import reach
-    from bulkdl.verbs.records import Record, Records
     from bulkdl.verbs.relayout import relayout, relayout_async
     from bulkdl.verbs.report import report, report_async
     from bulkdl.verbs.resume import resume, resume_async
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.status import log, log_async, status, status_async
     from bulkdl.verbs.sync import sync, sync_async
     from bulkdl.verbs.sync_plan import sync_plan, sync_plan_async
+    from bulkdl.verbs.tables.records import Record, Records
     from bulkdl.verbs.verify import verify, verify_async
 
 __all__ = [
@@ -134,9 +134,10 @@ _ELSEWHERE: Final = {
     "bulkdl.model.selection": ("Selection",),
     "bulkdl.model.settings": ("FetchSettings",),
     "bulkdl.verbs.connect": ("Archive", "query"),
+    "bulkdl.verbs.connections.reach": ("reach",),
     "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
     "bulkdl.verbs.open": ("Mirror",),
-    "bulkdl.verbs.records": ("Record", "Records"),
+    "bulkdl.verbs.tables.records": ("Record", "Records"),
     "bulkdl.verbs.status": ("log",),
 }
 

@@ -38,7 +38,7 @@ _MANY_PARAMETERS: Final[dict[str, str]] = {
     "bulkdl/verbs/mirror.py:mirror_async": "public: its keywords are the interface of the library",
     "bulkdl/verbs/mirroring.py:mirroring": "public: its keywords are the interface of the library",
     "bulkdl/verbs/plan.py:plan_async": "public: its keywords are the interface of the library",
-    "bulkdl/verbs/reach.py:reach": "public: its keywords are the interface of the library",
+    "bulkdl/verbs/connections/reach.py:reach": "public: its keywords are the interface of the library",
 }
 
 # Tests replace functions of the system, to let it fail or to be as on another one, and what a library found installed.
@@ -92,12 +92,12 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
     "verbs/catalogue_loading.py": "verbs/test_gateway.py",  # the test loads archives of all kinds over real sockets
     "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
-    "verbs/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
-    "verbs/header_main.py": "verbs/test_header_table.py",  # a program; the test runs it as the parent does
-    "verbs/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
+    "verbs/connections/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
+    "verbs/tables/header_main.py": "verbs/tables/test_header_table.py",  # a program; run as the parent does
+    "verbs/connections/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
     "verbs/mirrors/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
     "archive/plain_objects.py": "archive/test_supporting_files.py",  # what both archives of plain files share
-    "verbs/supporting_data.py": "archive/test_supporting_files.py",  # the questions of that archive, over real sockets
+    "verbs/connections/supporting_data.py": "archive/test_supporting_files.py",  # the questions, over real sockets
     "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
     "verbs/adopt_main.py": "verbs/test_adopt_processes.py",  # a program; the test runs it as the parent does

@@ -14,8 +14,8 @@ import click
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalError
 from bulkdl.model.access import Access, ArchiveChoice, Credentials
+from bulkdl.verbs.connections.reach import ArchiveTerms, archive_terms, is_guest, reach, read_text
 from bulkdl.verbs.mirrors.folders import archive_of
-from bulkdl.verbs.reach import ArchiveTerms, archive_terms, is_guest, reach, read_text
 
 # The credential file of the NBIA Data Retriever: userName=… and passWord=…, each on a line.
 _PASSWORD_OF_RETRIEVER: Final = re.compile(r"(?im)\Auser_?name=.*\r?\npass_?word=([^\r\n]*)")

@@ -66,9 +66,9 @@ from bulkdl.verbs.adopt_sources import (
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
+from bulkdl.verbs.connections.reach import archive_terms, choose_archive
 from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.folders import mirror_around
-from bulkdl.verbs.reach import archive_terms, choose_archive
 
 _REFUSALS_NAMED: Final = 1_000
 _ANNOUNCE_SECONDS: Final = 0.25

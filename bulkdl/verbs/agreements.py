@@ -19,7 +19,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.access import DEMOS, ArchiveChoice
 from bulkdl.model.events import ignore
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.data_commons import choose_commons, profile_of_choice
+from bulkdl.verbs.connections.data_commons import choose_commons, profile_of_choice
 from bulkdl.verbs.mirrors.folders import require_mirror
 
 POLICY: Final = "https://www.cancerimagingarchive.net/nih-controlled-data-access-policy/"

@@ -36,9 +36,9 @@ from bulkdl.runtime.tasks import together
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
-from bulkdl.verbs.endpoints import profile_of
-from bulkdl.verbs.reach import choose_archive
-from bulkdl.verbs.service_clients import SERVICES
+from bulkdl.verbs.connections.endpoints import profile_of
+from bulkdl.verbs.connections.reach import choose_archive
+from bulkdl.verbs.connections.service_clients import SERVICES
 
 _SECONDS_PER_CHECK: Final = 10.0
 _COLLECTIONS_TRIED: Final = 3

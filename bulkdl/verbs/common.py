@@ -36,7 +36,7 @@ from bulkdl.slides.container import require_tifffile
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import DEFAULT_LAYOUT, FORMER_LAYOUTS, Layout, layout_name, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
-from bulkdl.verbs.data_commons import read_headers, with_key
+from bulkdl.verbs.connections.data_commons import read_headers, with_key
 from bulkdl.verbs.mirrors.folders import refuse_inside_mirror, require_mirror
 from bulkdl.verbs.mirrors.moves import Moves
 
@@ -215,7 +215,7 @@ async def open_archive(
         retrier.on_silence = lambda: note(f"waiting for the first answer of {profile.url}{limit}")
         async with connect(profile, retrier, access=settings.access, note=note) as client:
             if choice.supporting:
-                from bulkdl.verbs.supporting_data import offer_supporting_data  # noqa: PLC0415 - late: few runs need it
+                from bulkdl.verbs.connections.supporting_data import offer_supporting_data  # noqa: PLC0415 - late: few runs need it
 
                 offer_supporting_data(client, choice, profile, context)
             read_headers(profile, client)

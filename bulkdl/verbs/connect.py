@@ -21,12 +21,12 @@ from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs import endpoints
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
-from bulkdl.verbs.endpoint_methods import EndpointMethods
-from bulkdl.verbs.reach import choose_archive
-from bulkdl.verbs.records import Record, Records, columns_of, read_row
+from bulkdl.verbs.connections import endpoints
+from bulkdl.verbs.connections.endpoint_methods import EndpointMethods
+from bulkdl.verbs.connections.reach import choose_archive
+from bulkdl.verbs.tables.records import Record, Records, columns_of, read_row
 
 # `Any` stands for what only the endpoint decides: a Record, the bytes of a file, or text. As in typeshed, a union with
 # Any lets a caller who knows the endpoint use the answer without a cast.

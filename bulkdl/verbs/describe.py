@@ -17,8 +17,8 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.connect import open_for_questions
-from bulkdl.verbs.endpoints import dialect_of, find
-from bulkdl.verbs.reach import choose_archive
+from bulkdl.verbs.connections.endpoints import dialect_of, find
+from bulkdl.verbs.connections.reach import choose_archive
 
 _ONE_ATTEMPT: Final = FetchSettings(max_attempts=1, give_up_after_seconds=0)  # the tables serve as well
 

@@ -34,7 +34,7 @@ from bulkdl.verbs.archives import CheckOutcome, archives_async
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import now, open_archive
-from bulkdl.verbs.reach import choose_archive, reach
+from bulkdl.verbs.connections.reach import choose_archive, reach
 
 _PACKAGE: Final = "bulkdl"
 _REQUIREMENT: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)[^;]*(?:;.*\bextra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?")

@@ -17,8 +17,8 @@ from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import Option, several
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.records import import_extra
-from bulkdl.verbs.tables import ExportTable, columns, read_table
+from bulkdl.verbs.tables.journal_tables import ExportTable, columns, read_table
+from bulkdl.verbs.tables.records import import_extra
 
 UNREADABLE: Final = "cannot be read: "
 """How the note of a file begins that cannot be read."""
@@ -84,7 +84,7 @@ def _export_journal(mirror: Paths, file: TextIO | BinaryIO, table: str, form: st
 async def _export_headers(
     root: Path, file: TextIO | BinaryIO, form: str, names: Sequence[str], sink: Sink, stop: asyncio.Event
 ) -> int:
-    from bulkdl.verbs.header_table import COLUMNS, read_headers  # noqa: PLC0415 - late: other tables read no files
+    from bulkdl.verbs.tables.header_table import COLUMNS, read_headers  # noqa: PLC0415 - late: other tables read no files
 
     keywords, count = await asyncio.to_thread(checked_keywords, names) or DEFAULT_KEYWORDS, 0
     types = dict.fromkeys((*COLUMNS, *keywords), str)

@@ -36,14 +36,14 @@ from bulkdl.services.datacite import DoiRecord
 from bulkdl.verbs.answers import KeptAnswer, keep_answer, read_answer
 from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
-from bulkdl.verbs.series_sums import collections_from
-from bulkdl.verbs.service_clients import (
+from bulkdl.verbs.connections.service_clients import (
     COLLECTION_MANAGER,
     DATACITE,
     open_collection_manager,
     open_datacite,
     service_addresses,
 )
+from bulkdl.verbs.series_sums import collections_from
 
 if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue

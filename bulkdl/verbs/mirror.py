@@ -28,11 +28,11 @@ from bulkdl.verbs.common import (
     open_mirror,
     with_command,
 )
-from bulkdl.verbs.data_commons import choose_commons
+from bulkdl.verbs.connections.data_commons import choose_commons
+from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.mirrors.folders import refuse_inside_mirror
 from bulkdl.verbs.named_instances import find_series_of_instances
-from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
 

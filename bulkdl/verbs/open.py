@@ -13,9 +13,9 @@ from bulkdl.model.ids import is_plain_file
 from bulkdl.model.selection import Selection, keywords_of_records
 from bulkdl.verbs.calls.signatures import Given, Paths
 from bulkdl.verbs.mirrors.folders import require_mirror
-from bulkdl.verbs.records import import_extra
 from bulkdl.verbs.select import select
-from bulkdl.verbs.tables import ExportTable, read_table
+from bulkdl.verbs.tables.journal_tables import ExportTable, read_table
+from bulkdl.verbs.tables.records import import_extra
 
 _FRAMES: Final[Mapping[str, Callable[[Any, list[dict[str, Any]]], Any]]] = {
     "pandas": lambda pandas, rows: pandas.DataFrame(rows),

@@ -21,8 +21,8 @@ from bulkdl.verbs.common import (
     with_command,
     with_supporting,
 )
+from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks
-from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 
 

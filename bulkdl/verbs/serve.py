@@ -32,10 +32,10 @@ from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.calls.blocking import blocking_block
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.endpoints import profile_of
+from bulkdl.verbs.connections.endpoints import profile_of
+from bulkdl.verbs.connections.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.mirror_changes import following, journal_states
 from bulkdl.verbs.mirrors.folders import require_settled
-from bulkdl.verbs.reach import cache_folder, choose_archive, read_text
 
 __all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
 

@@ -37,7 +37,7 @@ from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
 from bulkdl.store.side_files import SideFiles
 from bulkdl.store.side_names import CITATION, LICENSE, METADATA, README, folder_of_collection
 from bulkdl.verbs.common import OpenMirror, now
-from bulkdl.verbs.tables import ExportTable, columns, metadata_rows
+from bulkdl.verbs.tables.journal_tables import ExportTable, columns, metadata_rows
 
 _PROPERTY: Final = "side_files"
 _VERSION: Final = 1  # of the texts: another one writes them anew

@@ -36,10 +36,10 @@ from bulkdl.verbs.common import (
     with_command,
     with_supporting,
 )
+from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.locked_changes import LockedChanges
 from bulkdl.verbs.mirrors.folders import kept_locks
 from bulkdl.verbs.mirrors.replaced_files import replace_files
-from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import MirrorRun, begin_run
 
 _RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)

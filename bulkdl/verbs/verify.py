@@ -49,8 +49,8 @@ from bulkdl.verbs.common import (
     open_mirror,
     with_supporting,
 )
+from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks, require_mirror, require_settled
-from bulkdl.verbs.reach import choose_archive
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.verify_files import Damage, FileVerification
 from bulkdl.verbs.verify_lock import verify_against

@@ -22,7 +22,7 @@ from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 from bulkdl.store.bundles import BundleReader
-from bulkdl.verbs.data_commons import read_headers
+from bulkdl.verbs.connections.data_commons import read_headers
 from bulkdl.verbs.serve import serve_async
 from tests.contract.archives import FORMS, plain_server
 from tests.support import variants

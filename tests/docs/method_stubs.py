@@ -1,4 +1,4 @@
-"""Write `bulkdl/verbs/endpoint_methods.pyi`: the methods of a connected archive, made of the endpoint tables."""
+"""Write `endpoint_methods.pyi` of `bulkdl/verbs/connections/`: the methods of a connected archive, from the tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint, Kind
 from bulkdl.verbs.connect import python_name
 
-STUBS: Final = Path(bulkdl.__file__).parent / "verbs" / "endpoint_methods.pyi"
+STUBS: Final = Path(bulkdl.__file__).parent / "verbs" / "connections" / "endpoint_methods.pyi"
 
 _HEAD: Final = '''\
 """The methods of a connected archive: every endpoint of every API, with its criteria and what it returns.
@@ -23,7 +23,7 @@ from datetime import date
 from typing import Any, TypeAlias
 
 from bulkdl.verbs.connect import EndpointCall
-from bulkdl.verbs.records import Record, Records
+from bulkdl.verbs.tables.records import Record, Records
 
 Criterion: TypeAlias = str | int | float | bool | date | Iterable[str] | None
 

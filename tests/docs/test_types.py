@@ -43,6 +43,6 @@ def test_the_examples_in_python_have_types_that_fit(found: list[str]) -> None:
 def test_a_type_checker_knows_the_methods_of_an_archive(found: list[str]) -> None:
     """Each line has the type that is written beside it, or the error."""
     said = "\n".join(line for line in found if "asked.py" in line)
-    assert 'Revealed type is "bulkdl.verbs.records.Records"' in said
+    assert 'Revealed type is "bulkdl.verbs.tables.records.Records"' in said
     assert 'has no attribute "get_serie"' in said
     assert 'Missing named argument "series_uid" for "get_image"' in said

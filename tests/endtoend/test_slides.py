@@ -17,7 +17,7 @@ from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.archives import archives_async
 from bulkdl.verbs.cite import cite_async
-from bulkdl.verbs.data_commons import choose_commons
+from bulkdl.verbs.connections.data_commons import choose_commons
 from bulkdl.verbs.manifest_lock import manifest_lock_async
 from bulkdl.verbs.merge import merge_async
 from bulkdl.verbs.mirror import mirror_async

@@ -14,9 +14,9 @@ from bulkdl.errors import ArchiveUnreachable, ConfigurationError
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.server.app import AccessRecord
 from bulkdl.server.tls import read_certificate
+from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.plan import plan_async
-from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import serve_async
 from tests.support.bad_archive import QUICK
 from tests.support.dicom_files import instances, write_folder

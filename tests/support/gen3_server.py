@@ -22,7 +22,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote
 
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.verbs.reach import reach
+from bulkdl.verbs.connections.reach import reach
 from tests.support.bucket_server import uuid_of
 from tests.support.dicom_files import MadeUp
 from tests.support.faults import Action, FaultyServer, Seen, answer

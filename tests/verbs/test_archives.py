@@ -13,7 +13,7 @@ from bulkdl.archive.profiles import BUILT_IN
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import Access, ArchiveChoice
 from bulkdl.verbs.archives import ArchiveReport, archives_async, known_archives, update_index_async
-from bulkdl.verbs.reach import reach
+from bulkdl.verbs.connections.reach import reach
 from tests.support.commands import RunningArchive, serve
 from tests.support.dicom_files import instances, write_folder
 from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, stall

@@ -13,8 +13,8 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
 from bulkdl.verbs.common import context_of, open_archive, open_mirror, place_series
+from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.mirrors.folders import require_mirror
-from bulkdl.verbs.reach import reach
 from tests.support.journals import NOW, begin, record
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from bulkdl.errors import ConfigurationError, SelectionError
 from bulkdl.verbs.connect import query
+from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.plan import plan_async
-from bulkdl.verbs.reach import reach
 from bulkdl.verbs.serve import read_rules, serve, serve_async
 from tests.support.dicom_files import instances, write_folder
 

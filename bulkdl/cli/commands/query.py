@@ -14,7 +14,7 @@ from bulkdl.model.formatting import fit_columns, table
 from bulkdl.model.text import one_line
 from bulkdl.runtime.terminal import width_of
 from bulkdl.verbs.connect import query_body
-from bulkdl.verbs.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
+from bulkdl.verbs.connections.endpoints import Endpoint, answers_with_file, answers_with_rows, endpoints, find, rows_of
 
 
 def _parse_pair(text: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
 from bulkdl.server.access import AccessRules
 from bulkdl.server.catalogue.holdings import Holdings
-from bulkdl.verbs.service_clients import open_collection_manager, open_datacite
+from bulkdl.verbs.connections.service_clients import open_collection_manager, open_datacite
 from tests.support.served import Served, served
 
 ANSWERS = Path(__file__).parents[2] / "data" / "answers"

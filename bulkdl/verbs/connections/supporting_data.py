@@ -12,7 +12,7 @@ from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.data_sets import DataSet, DownloadWay, name_key
 from bulkdl.model.events import Noted, RunContext
-from bulkdl.verbs.service_clients import COLLECTION_MANAGER, open_collection_manager, service_addresses
+from bulkdl.verbs.connections.service_clients import COLLECTION_MANAGER, open_collection_manager, service_addresses
 
 _ELSEWHERE: Final = {
     DownloadWay.ASPERA: "it is an Aspera package, for IBM Aspera Connect",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V4, TCIA_V3, Endpoint
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.verbs.endpoints import check, endpoints, find, rows_of, wire_parameters
+from bulkdl.verbs.connections.endpoints import check, endpoints, find, rows_of, wire_parameters
 
 
 def choice(name: str) -> ArchiveChoice:

@@ -25,7 +25,7 @@ from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
 COLUMNS: Final = ("series_uid", "sop_uid", "path", "error")
 """The columns before those of the keywords. `error` says why a file could not be read."""
 
-_PROGRAM: Final = "bulkdl.verbs.header_main"
+_PROGRAM: Final = "bulkdl.verbs.tables.header_main"
 _PAGE: Final = 4_000  # instances in memory
 _FILES_AT_ONCE: Final = 250  # that a process reads for one question
 

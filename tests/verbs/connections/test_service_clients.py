@@ -10,11 +10,11 @@ import pytest
 from bulkdl.archive.profiles import Profile, find_profile
 from bulkdl.errors import ArchiveUnreachable, ConfigurationError, NotFound
 from bulkdl.model.access import Access, Credentials
-from bulkdl.verbs.service_clients import SERVICES, open_collection_manager, open_datacite, service_addresses
+from bulkdl.verbs.connections.service_clients import SERVICES, open_collection_manager, open_datacite, service_addresses
 from tests.support.faults import FaultyServer, answer, in_turn, redirect
 from tests.support.faults import json as json_answer
 
-DOCUMENTED = Path(__file__).parents[1] / "data" / "answers"
+DOCUMENTED = Path(__file__).parents[2] / "data" / "answers"
 EMPTY = json.dumps({"results": [], "page": 1, "total_pages": 1})
 
 

@@ -10,7 +10,7 @@ import pytest
 from bulkdl.errors import JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.tables import ExportTable, columns, read_table
+from bulkdl.verbs.tables.journal_tables import ExportTable, columns, read_table
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances
 from tests.support.syncing import mirrored

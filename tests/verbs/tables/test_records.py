@@ -11,7 +11,7 @@ from datetime import date
 import pytest
 
 from bulkdl.archive.nbia.endpoints import NBIA_V1
-from bulkdl.verbs.records import Record, Records, columns_of, read_row
+from bulkdl.verbs.tables.records import Record, Records, columns_of, read_row
 
 SERIES = NBIA_V1["getSeries"]
 ROWS = (
@@ -80,7 +80,7 @@ def test_a_missing_library_is_named_with_its_extra(library: str, method: str) ->
     program = (
         f"import sys; sys.modules[{library!r}] = None\n"
         "from bulkdl.errors import ConfigurationError\n"
-        "from bulkdl.verbs.records import Records\n"
+        "from bulkdl.verbs.tables.records import Records\n"
         f"try: Records().{method}()\n"
         "except ConfigurationError as error: print(error)"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from bulkdl.errors import ConfigurationError
 from bulkdl.model.access import DEFAULT_ARCHIVE, Credentials
-from bulkdl.verbs.reach import ArchiveTerms, archive_terms, choose_archive, is_guest, reach
+from bulkdl.verbs.connections.reach import ArchiveTerms, archive_terms, choose_archive, is_guest, reach
 
 
 def test_settings_of_a_connection_become_one_value(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any, TypeAlias
 
 from bulkdl.verbs.connect import EndpointCall
-from bulkdl.verbs.records import Record, Records
+from bulkdl.verbs.tables.records import Record, Records
 
 Criterion: TypeAlias = str | int | float | bool | date | Iterable[str] | None
 

@@ -19,7 +19,7 @@ from bulkdl.model.drs_objects import DrsObject, is_drs_location, objects_of
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.records import Series
 from bulkdl.model.selection import Selection
-from bulkdl.verbs.reach import read_text
+from bulkdl.verbs.connections.reach import read_text
 
 _LONGEST_KEY: Final = 16_384
 
