@@ -26,7 +26,7 @@ def complete_data_sets(ctx: click.Context, param: click.Parameter, incomplete: s
     """
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - a shell asks for completions only
 
-    from bulkdl.verbs.answers import known_names  # noqa: PLC0415 - the same
+    from bulkdl.verbs.data_sets.answers import known_names  # noqa: PLC0415 - the same
 
     archive = str(ctx.params.get("archive") or os.environ.get("BULKDL_ARCHIVE") or DEFAULT_ARCHIVE)
     known = known_names(platformdirs.user_cache_path("bulkdl"), archive)

@@ -170,11 +170,11 @@ def folder_of(location: str) -> str:
 class Selection:
     """Criteria for Series. The values of one field are alternatives; different fields narrow.
 
-    `data_sets` are named plainly, and become other criteria once an archive is asked (`verbs.data_sets`).
+    `data_sets` are named plainly, and become other criteria once an archive is asked (`verbs.selections`).
     `series` holds the UIDs requested by name, by option or by manifest, in that order. `instances` narrows a Series of
     `series` to some of its instances: a mapping of Series UID to SOP Instance UIDs, kept as a tuple of pairs so that a
     selection stays hashable; `sop_uids` are instances whose Series is not known yet, or that no Series of the selection
-    has (`verbs.named_instances`). `locations` are folders of Series at an archive with buckets, or objects in them; see
+    has (`verbs.selections`). `locations` are folders of Series at an archive with buckets, or objects in them; see
     `Series.location`. `slides` are those that a manifest names by their addresses. `alternatives` are selections of
     which a Series must match one: what a manifest names that is not Series alone. `since` keeps Series released, or
     submitted, on that day or later. `notes` tell the user what was left out on the way to the selection, and `expected`

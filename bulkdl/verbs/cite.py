@@ -41,10 +41,10 @@ from bulkdl.verbs.calls.signatures import Given
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.connections.data_commons import choose_commons
 from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.manifest_lock import digest_of_mirror, mirror_to_lock
 from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.select import Wanted, choose_selection
+from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 
 _PLAIN_WORDS: Final = {SeriesKind.SLIDE: "slide", SeriesKind.FILES: "supporting file"}
 _NO_LICENSE: Final = "the archive names no licence"

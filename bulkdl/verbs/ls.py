@@ -23,9 +23,9 @@ from bulkdl.model.text import did_you_mean
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.connections.data_commons import searchable
 from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.data_sets import resolve_data_sets, written_name
-from bulkdl.verbs.known_data_sets import NBIA, Asking, DataSetSources, open_sources
-from bulkdl.verbs.series_sums import patients_from, studies_from
+from bulkdl.verbs.data_sets.known_data_sets import NBIA, Asking, DataSetSources, open_sources
+from bulkdl.verbs.data_sets.series_sums import patients_from, studies_from
+from bulkdl.verbs.selections.data_set_names import resolve_data_sets, written_name
 
 
 async def ls_async(

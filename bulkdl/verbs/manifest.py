@@ -28,8 +28,8 @@ from bulkdl.model.reports.manifest import ManifestDifference, ManifestReport, Ma
 from bulkdl.model.selection import folder_of
 from bulkdl.runtime.new_files import new_file, new_text_file
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.lock_files import LockSource, is_lock, open_lines, open_lock
-from bulkdl.verbs.locking import unproven
+from bulkdl.verbs.locks.files import LockSource, is_lock, open_lines, open_lock
+from bulkdl.verbs.locks.holder import unproven
 from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.select import content_of
 

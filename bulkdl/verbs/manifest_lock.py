@@ -45,11 +45,11 @@ from bulkdl.verbs.calls.signatures import Given, Paths
 from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.connections.data_commons import choose_commons
 from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.data_sets import resolve_data_sets
-from bulkdl.verbs.locking import unproven
+from bulkdl.verbs.locks.holder import unproven
 from bulkdl.verbs.mirrors.folders import require_mirror
-from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.select import Wanted, choose_selection
+from bulkdl.verbs.selections.data_set_names import resolve_data_sets
+from bulkdl.verbs.selections.named_instances import find_series_of_instances
 
 _AT_ONCE: Final = 64  # Series that are in memory together, with their instances
 _LISTS_AT_ONCE: Final = 8

@@ -30,11 +30,11 @@ from bulkdl.verbs.common import (
 )
 from bulkdl.verbs.connections.data_commons import choose_commons
 from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.data_sets import resolve_data_sets
 from bulkdl.verbs.mirrors.folders import refuse_inside_mirror
-from bulkdl.verbs.named_instances import find_series_of_instances
 from bulkdl.verbs.run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
+from bulkdl.verbs.selections.data_set_names import resolve_data_sets
+from bulkdl.verbs.selections.named_instances import find_series_of_instances
 
 
 async def mirror_async(
@@ -100,7 +100,7 @@ async def mirror_selection(
 async def _keep_locks(wanted: Selection, mirror: OpenMirror) -> tuple[Path, ...]:
     if not wanted.locks:
         return ()
-    from bulkdl.verbs.lock_files import keep_locks  # noqa: PLC0415 - late: most mirrors are made without a lock
+    from bulkdl.verbs.locks.files import keep_locks  # noqa: PLC0415 - late: most mirrors are made without a lock
 
     return await asyncio.to_thread(keep_locks, mirror.files.root, wanted.locks, private=mirror.files.is_private)
 

@@ -45,7 +45,7 @@ from bulkdl.verbs.mirrors.replaced_files import replace_files
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
     from bulkdl.resolve.denied_series import DeniedSeries
-    from bulkdl.verbs.locked_changes import LockedChanges
+    from bulkdl.verbs.locks.changes import LockedChanges
 
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
 _COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # no other part uses the files meanwhile
@@ -326,7 +326,7 @@ class MirrorRun:
         """Compare what the mirror holds with the lock files that it is made from."""
         if not self.locks or self.context.stop.is_set():
             return
-        from bulkdl.verbs.locking import LockHolder  # noqa: PLC0415 - late: most mirrors are made without a lock
+        from bulkdl.verbs.locks.holder import LockHolder  # noqa: PLC0415 - late: most mirrors are made without a lock
 
         found = await LockHolder(self.mirror, self.run, self.client, self._may_list).hold_to(self.locks)
         self._not_found += found.failures

@@ -30,7 +30,7 @@ _OF_MANIFESTS: Final = frozenset(
 )
 
 Wanted: TypeAlias = Selection | Paths | Sequence[Paths] | None
-"""What a verb is to select: a selection; or data sets by name, for which see `verbs.data_sets`; or criteria alone."""
+"""What a verb is to select: a selection; or data sets by name, for which see `verbs.selections`; or criteria alone."""
 
 
 def select(**criteria: Given) -> Selection:
@@ -68,7 +68,7 @@ def merge_manifests(selection: Selection, manifests: Iterable[Selection]) -> Sel
 
 def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
     """What the manifest at `path` requests. Raises ManifestError: it cannot be read."""
-    from bulkdl.verbs.lock_files import is_lock  # noqa: PLC0415 - late: most selections have no manifest
+    from bulkdl.verbs.locks.files import is_lock  # noqa: PLC0415 - late: most selections have no manifest
 
     if is_lock(path):
         return _select_lock(str(path), str(path))
@@ -77,7 +77,7 @@ def select_from_file(path: Paths, *, skip_bad_lines: bool = False) -> Selection:
 
 def _select_lock(lock: str | bytes | OpenFile, source: str) -> Selection:
     """The instances of a lock; of one with millions, the whole Series: the journal has no room for a longer list."""
-    from bulkdl.verbs.lock_files import open_lock  # noqa: PLC0415 - as above
+    from bulkdl.verbs.locks.files import open_lock  # noqa: PLC0415 - as above
 
     narrowed: list[tuple[SeriesUid, tuple[SopInstanceUid, ...]]] = []
     with open_lock(lock, source) as (head, groups):
@@ -146,7 +146,7 @@ def select_from(content: bytes | OpenFile, *, source: str, skip_bad_lines: bool 
     `source` is its name in messages. Other content, such as its download server, is ignored. Raises as `read_manifest`.
     """
     from bulkdl.manifest import collect, open_manifest  # noqa: PLC0415 - late: most selections have no manifest
-    from bulkdl.verbs.lock_files import is_lock  # noqa: PLC0415 - as above
+    from bulkdl.verbs.locks.files import is_lock  # noqa: PLC0415 - as above
 
     if is_lock(content):
         return _select_lock(content, source)

@@ -37,7 +37,7 @@ from bulkdl.verbs.common import (
     with_supporting,
 )
 from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.locked_changes import LockedChanges
+from bulkdl.verbs.locks.changes import LockedChanges
 from bulkdl.verbs.mirrors.folders import kept_locks
 from bulkdl.verbs.mirrors.replaced_files import replace_files
 from bulkdl.verbs.run import MirrorRun, begin_run

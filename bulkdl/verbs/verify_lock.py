@@ -28,8 +28,8 @@ from bulkdl.model.text import storable
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.walking import Found, FoundKind, walk
-from bulkdl.verbs.lock_files import open_lock
-from bulkdl.verbs.locking import unproven
+from bulkdl.verbs.locks.files import open_lock
+from bulkdl.verbs.locks.holder import unproven
 
 _AT_ONCE: Final = 4
 _BATCH: Final = 64

@@ -10,7 +10,7 @@ from click.shell_completion import ShellComplete
 
 from bulkdl.cli.main import cli
 from bulkdl.model.data_sets import DataSet
-from bulkdl.verbs.answers import KeptAnswer, keep_answer
+from bulkdl.verbs.data_sets.answers import KeptAnswer, keep_answer
 
 
 @pytest.fixture(autouse=True)

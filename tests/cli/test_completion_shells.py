@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from bulkdl.model.data_sets import DataSet
-from bulkdl.verbs.answers import KeptAnswer, keep_answer
+from bulkdl.verbs.data_sets.answers import KeptAnswer, keep_answer
 
 # What a shell does at TAB after the words, without a terminal: its own functions are called, or print what they get.
 _AT_TAB: Final = {

@@ -22,7 +22,7 @@ LATE = (
         "xml.etree.ElementTree",
         "bulkdl.manifest",
         "bulkdl.server",
-        "bulkdl.verbs.locking",
+        "bulkdl.verbs.locks.holder",
     ),
     *("bulkdl.archive.dicomweb.multipart", "bulkdl.archive.idc.catalogue"),
     *("bulkdl.model.data_sets", "bulkdl.model.reports.log", "bulkdl.model.reports.status"),

@@ -15,7 +15,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import InvalidUid, ManifestError, SelectionError
 from bulkdl.model.events import Event, Noted
-from bulkdl.verbs.lock_files import keep_locks
+from bulkdl.verbs.locks.files import keep_locks
 from bulkdl.verbs.mirrors.folders import kept_locks
 from bulkdl.verbs.select import choose_selection, read_content, select_from
 from tests.support.dicom_files import uid

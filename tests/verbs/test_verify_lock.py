@@ -11,7 +11,7 @@ import bulkdl
 from bulkdl.errors import ConfigurationError
 from bulkdl.manifest.locked import lock_lines
 from bulkdl.model.reports.verify import ProblemKind
-from bulkdl.verbs.lock_files import open_lock
+from bulkdl.verbs.locks.files import open_lock
 from tests.support.bad_archive import BadArchive, command
 from tests.support.dicom_files import instances, write_folder
 from tests.support.syncing import mirrored

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bulkdl.model.data_sets import DataSet, DataSetDownload, DataSetKind, DownloadWay
-from bulkdl.verbs.answers import KeptAnswer, keep_answer, known_names, read_answer
+from bulkdl.verbs.data_sets.answers import KeptAnswer, keep_answer, known_names, read_answer
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FULL = DataSet(

@@ -16,7 +16,7 @@ from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.data_sets import DataSet, SourceReport, find_data_sets, join
 from bulkdl.model.events import Event, Noted, ignore
 from bulkdl.verbs.connections.reach import reach
-from bulkdl.verbs.known_data_sets import Asking, open_sources
+from bulkdl.verbs.data_sets.known_data_sets import Asking, open_sources
 from tests.support.bad_archive import BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Exchange, FaultyServer, Seen, answer

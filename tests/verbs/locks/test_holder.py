@@ -22,7 +22,7 @@ from bulkdl.model.records import Entry
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.run import RunReport
 from bulkdl.runtime.bounded_files import read_file
-from bulkdl.verbs.locking import ListedNow, judge, pair
+from bulkdl.verbs.locks.holder import ListedNow, judge, pair
 from bulkdl.verbs.mirrors.folders import kept_locks
 from bulkdl.verbs.select import select_from
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of

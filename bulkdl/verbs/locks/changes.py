@@ -22,7 +22,7 @@ from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.reports.run import Changes
-from bulkdl.verbs.lock_files import open_lock
+from bulkdl.verbs.locks.files import open_lock
 
 _MOST_NAMED: Final = 20
 

@@ -36,7 +36,7 @@ from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports.base import Failure
 from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.common import OpenMirror
-from bulkdl.verbs.lock_files import open_lock
+from bulkdl.verbs.locks.files import open_lock
 
 _FAILURES: Final = 1_000_000
 

@@ -33,7 +33,6 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.tasks import running_alongside, together
 from bulkdl.services.datacite import DoiRecord
-from bulkdl.verbs.answers import KeptAnswer, keep_answer, read_answer
 from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
 from bulkdl.verbs.connections.service_clients import (
@@ -43,7 +42,8 @@ from bulkdl.verbs.connections.service_clients import (
     open_datacite,
     service_addresses,
 )
-from bulkdl.verbs.series_sums import collections_from
+from bulkdl.verbs.data_sets.answers import KeptAnswer, keep_answer, read_answer
+from bulkdl.verbs.data_sets.series_sums import collections_from
 
 if TYPE_CHECKING:
     from bulkdl.archive.idc.catalogue import IdcCatalogue

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Series
-from bulkdl.verbs.series_sums import collections_from, patients_from, studies_from
+from bulkdl.verbs.data_sets.series_sums import collections_from, patients_from, studies_from
 
 
 def series(number: int, **values: Any) -> Series:

@@ -1,0 +1,1 @@
+"""Lock files: read, and compared with what a mirror holds and with what its archive has now."""
