@@ -27,7 +27,7 @@ from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.processes import tune_process
 from bulkdl.runtime.tasks import running_alongside
 from bulkdl.runtime.terminal import width_of
-from bulkdl.verbs.agreements import missing_agreement
+from bulkdl.verbs.runs.agreements import missing_agreement
 
 Result = TypeVar("Result")
 AnyReport = TypeVar("AnyReport", bound=Report)

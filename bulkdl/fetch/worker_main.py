@@ -124,7 +124,7 @@ def main() -> None:
 
 def work() -> None:
     """Run a worker process, in a process that is prepared."""
-    with suppressed_pydicom_warnings:  # once for all, as in `verbs.prepared_process`
+    with suppressed_pydicom_warnings:  # once for all, as in `verbs.runs.prepared_process`
         asyncio.run(WorkerMain().run())
 
 

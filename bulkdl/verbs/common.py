@@ -114,7 +114,7 @@ def with_command(context: RunContext, options: DownloadOptions) -> RunContext:
     """
     if (command := options.get("on_series")) is None:
         return context
-    from bulkdl.verbs.series_commands import (  # noqa: PLC0415 - late: most runs are without
+    from bulkdl.verbs.runs.series_commands import (  # noqa: PLC0415 - late: most runs are without
         SeriesCommandOptions,
         on_series_handler,
     )

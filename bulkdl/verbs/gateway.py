@@ -40,7 +40,7 @@ from bulkdl.verbs.archive_lists import ArchiveLists
 from bulkdl.verbs.catalogue_loading import CatalogueLoading
 from bulkdl.verbs.common import OpenArchive, OpenMirror, open_archive, open_mirror
 from bulkdl.verbs.demands import Demand, InstanceDemand
-from bulkdl.verbs.run import MirrorRun, begin_run
+from bulkdl.verbs.runs.mirror_run import MirrorRun, begin_run
 
 SETTINGS: Final = FetchSettings(max_attempts=4, give_up_after_seconds=30.0, workers=1)
 """A client waits for its answer, so failures are reported soon; one process is enough for a server."""

@@ -31,8 +31,8 @@ from bulkdl.verbs.common import OpenMirror, open_mirror
 from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
 from bulkdl.verbs.mirrors.merged_series import SeriesJoiner
-from bulkdl.verbs.recorded import recorded_run
-from bulkdl.verbs.side_texts import has_side_files, renew_side_files, write_side_files
+from bulkdl.verbs.runs.recorded_run import recorded_run
+from bulkdl.verbs.runs.side_texts import has_side_files, renew_side_files, write_side_files
 
 _MOST_NAMED: Final = 1_000
 

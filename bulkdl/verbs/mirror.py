@@ -31,7 +31,7 @@ from bulkdl.verbs.common import (
 from bulkdl.verbs.connections.data_commons import choose_commons
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import refuse_inside_mirror
-from bulkdl.verbs.run import begin_run
+from bulkdl.verbs.runs.mirror_run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 from bulkdl.verbs.selections.named_instances import find_series_of_instances

@@ -16,9 +16,9 @@ from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.common import open_mirror
 from bulkdl.verbs.mirrors.folders import require_mirror
-from bulkdl.verbs.recorded import recorded_run
-from bulkdl.verbs.side_texts import renew_side_files
-from bulkdl.verbs.unfinished import has_open_prune
+from bulkdl.verbs.runs.recorded_run import recorded_run
+from bulkdl.verbs.runs.side_texts import renew_side_files
+from bulkdl.verbs.runs.unfinished_work import has_open_prune
 
 _REMOVED_AT_ONCE: Final = 500
 

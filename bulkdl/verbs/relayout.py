@@ -23,8 +23,8 @@ from bulkdl.verbs.common import OpenMirror, open_mirror
 from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.mirrors.moves import Moves
 from bulkdl.verbs.mirrors.views import View, prepare_view
-from bulkdl.verbs.recorded import recorded_run
-from bulkdl.verbs.side_texts import renew_side_files
+from bulkdl.verbs.runs.recorded_run import recorded_run
+from bulkdl.verbs.runs.side_texts import renew_side_files
 
 _MOST_NAMED: Final = 1_000
 

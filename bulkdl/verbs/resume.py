@@ -23,7 +23,7 @@ from bulkdl.verbs.common import (
 )
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks
-from bulkdl.verbs.run import begin_run
+from bulkdl.verbs.runs.mirror_run import begin_run
 
 
 class ResumeOptions(DownloadOptions, total=False):

@@ -16,7 +16,7 @@ from bulkdl.store.run_progress import read_progress
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.mirrors.folders import require_mirror
-from bulkdl.verbs.unfinished import unfinished_work
+from bulkdl.verbs.runs.unfinished_work import unfinished_work
 
 _FAILURES_NAMED: Final = 100
 

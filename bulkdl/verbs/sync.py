@@ -40,7 +40,7 @@ from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.locks.changes import LockedChanges
 from bulkdl.verbs.mirrors.folders import kept_locks
 from bulkdl.verbs.mirrors.replaced_files import replace_files
-from bulkdl.verbs.run import MirrorRun, begin_run
+from bulkdl.verbs.runs.mirror_run import MirrorRun, begin_run
 
 _RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them

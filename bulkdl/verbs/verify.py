@@ -51,7 +51,7 @@ from bulkdl.verbs.common import (
 )
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks, require_mirror, require_settled
-from bulkdl.verbs.run import begin_run
+from bulkdl.verbs.runs.mirror_run import begin_run
 from bulkdl.verbs.verify_files import Damage, FileVerification
 from bulkdl.verbs.verify_lock import verify_against
 

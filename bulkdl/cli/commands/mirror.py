@@ -7,7 +7,7 @@ from bulkdl.cli.sections import command
 from bulkdl.model.reports.phrases import interrupted
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.mirror import mirror_async
-from bulkdl.verbs.prepared_process import prepared_process
+from bulkdl.verbs.runs.prepared_process import prepared_process
 
 
 @command(

@@ -7,8 +7,8 @@ from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_a
 from bulkdl.cli.runner import confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
 from bulkdl.model.reports.phrases import interrupted
-from bulkdl.verbs.prepared_process import prepared_process
 from bulkdl.verbs.resume import resume_async
+from bulkdl.verbs.runs.prepared_process import prepared_process
 
 
 @command("bulkdl resume rider", "bulkdl resume rider --rate-limit 20MB/s --workers 2")

@@ -14,8 +14,8 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.phrases import interrupted
 from bulkdl.model.reports.run import RunReport
 from bulkdl.model.reports.sync import SyncPlan
-from bulkdl.verbs.prepared_process import prepared_process
 from bulkdl.verbs.prune import prune_async
+from bulkdl.verbs.runs.prepared_process import prepared_process
 from bulkdl.verbs.sync import sync_async
 from bulkdl.verbs.sync_plan import sync_plan_async
 

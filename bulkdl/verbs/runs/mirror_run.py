@@ -36,11 +36,11 @@ from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
 from bulkdl.store.layout import Layout, special_name
 from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs import common
-from bulkdl.verbs.agreements import agreement_of, require_agreement
-from bulkdl.verbs.collection_descriptions import CollectionsToDescribe
 from bulkdl.verbs.common import OpenArchive, OpenMirror
 from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.replaced_files import replace_files
+from bulkdl.verbs.runs.agreements import agreement_of, require_agreement
+from bulkdl.verbs.runs.collection_descriptions import CollectionsToDescribe
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
@@ -269,7 +269,7 @@ class MirrorRun:
     async def _write_side_files(self) -> None:
         if self.context.settings.no_side_files or not self.writes_side_files or self.context.stop.is_set():
             return
-        from bulkdl.verbs.side_texts import write_side_files  # noqa: PLC0415 - late: a run has downloaded by now
+        from bulkdl.verbs.runs.side_texts import write_side_files  # noqa: PLC0415 - late: a run has downloaded by now
 
         has_changed = self.coordinator.outcomes.total() > 0
         await write_side_files(self.mirror, self.context.sink, has_changed=has_changed)

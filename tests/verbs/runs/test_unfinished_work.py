@@ -14,7 +14,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.common import open_mirror
-from bulkdl.verbs.recorded import recorded_run
+from bulkdl.verbs.runs.recorded_run import recorded_run
 from bulkdl.verbs.status import read_status
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances

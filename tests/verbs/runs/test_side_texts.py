@@ -16,8 +16,8 @@ from bulkdl.model.events import Event, Noted
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.services.citations import KnownReferences
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.runs.side_texts import license_text, references_of
 from bulkdl.verbs.serve import serve_async
-from bulkdl.verbs.side_texts import license_text, references_of
 from bulkdl.verbs.verify import verify_async
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import instances

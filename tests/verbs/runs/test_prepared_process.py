@@ -13,7 +13,7 @@ from pathlib import Path
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.forked_process import take_forked
-from bulkdl.verbs.prepared_process import prepared_process
+from bulkdl.verbs.runs.prepared_process import prepared_process
 name, workers, cores = sys.argv[1:]
 os.sched_getaffinity = lambda _: set(range(int(cores)))
 choice = ArchiveChoice(cache=Path("c"), name=name) if name else None

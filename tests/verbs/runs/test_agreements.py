@@ -12,7 +12,7 @@ import bulkdl
 from bulkdl.errors import ArchiveRefused
 from bulkdl.model.events import Event, Noted
 from bulkdl.model.settings import FetchSettings
-from bulkdl.verbs.agreements import POLICY
+from bulkdl.verbs.runs.agreements import POLICY
 from tests.support.commands import run
 from tests.support.dicom_files import instances
 from tests.support.gen3_server import CommonsObject, Gen3Server, zip_of_series
