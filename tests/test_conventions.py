@@ -86,12 +86,12 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/portal/*.py": "server/portal/test_routes.py",  # the test asks every page over real sockets
-    "server/supply.py": "verbs/test_gateway.py",  # a protocol; the test is on its implementation
+    "server/supply.py": "verbs/serving/test_gateway.py",  # a protocol; the test is on its implementation
     "server/pathdb/*.py": "server/pathdb/test_routes.py",  # the test asks the API over real sockets
     "slides/check_main.py": "fetch/test_plain_files.py",  # a program; the test runs it as the parent does
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
-    "verbs/catalogue_loading.py": "verbs/test_gateway.py",  # the test loads archives of all kinds over real sockets
-    "verbs/demands.py": "verbs/test_gateway.py",  # the state of what the cache waits for
+    "verbs/serving/catalogue_loading.py": "verbs/serving/test_gateway.py",  # it loads archives of all kinds
+    "verbs/serving/demands.py": "verbs/serving/test_gateway.py",  # the state of what the cache waits for
     "verbs/connections/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
     "verbs/tables/header_main.py": "verbs/tables/test_header_table.py",  # a program; run as the parent does
     "verbs/connections/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
@@ -100,7 +100,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/connections/supporting_data.py": "archive/test_supporting_files.py",  # the questions, over real sockets
     "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
-    "verbs/adopt_main.py": "verbs/test_adopt_processes.py",  # a program; the test runs it as the parent does
+    "verbs/adoption/batch_main.py": "verbs/adoption/test_processes.py",  # a program; run as the parent does
 }
 
 

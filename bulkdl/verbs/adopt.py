@@ -50,10 +50,10 @@ from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.store.partials import partial_name
 from bulkdl.verbs import common
-from bulkdl.verbs.adopt_batch import Examination, Examined, FileKind, Import, Refused, examine
-from bulkdl.verbs.adopt_places import SeriesPlaces, choose_places, places_of
-from bulkdl.verbs.adopt_processes import AdoptProcesses
-from bulkdl.verbs.adopt_sources import (
+from bulkdl.verbs.adoption.batch import Examination, Examined, FileKind, Import, Refused, examine
+from bulkdl.verbs.adoption.places import SeriesPlaces, choose_places, places_of
+from bulkdl.verbs.adoption.processes import AdoptProcesses
+from bulkdl.verbs.adoption.sources import (
     Candidate,
     SourceItem,
     batches_of,

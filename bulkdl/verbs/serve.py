@@ -34,8 +34,8 @@ from bulkdl.verbs.calls.blocking import blocking_block
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.connections.endpoints import profile_of
 from bulkdl.verbs.connections.reach import cache_folder, choose_archive, read_text
-from bulkdl.verbs.mirror_changes import following, journal_states
 from bulkdl.verbs.mirrors.folders import require_settled
+from bulkdl.verbs.serving.mirror_changes import following, journal_states
 
 __all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
 
@@ -194,7 +194,7 @@ async def _opened(
         choice = choose_archive(archive)
         if capabilities(profile_of(choice)).slides:
             raise ConfigurationError("slides are not served through a cache: mirror them, and serve the mirror")
-        from bulkdl.verbs.gateway import SETTINGS, open_gateway  # noqa: PLC0415 - late: only a cache downloads
+        from bulkdl.verbs.serving.gateway import SETTINGS, open_gateway  # noqa: PLC0415 - late: only a cache downloads
 
         context = RunContext(options.get("settings", SETTINGS), options.get("sink", ignore))
         limit = options.get("cache_size")

@@ -1,6 +1,6 @@
 """`verify`: the files of a mirror against its journal, and its Series against the archive; `--repair` downloads again.
 
-`verify_files` reads the files, in batches (`verify_batch`).
+`verification.files` reads the files, in batches (`verification.batch`).
 
 Where the archive knows an MD5 for a Series (NBIA's getMD5Hierarchy: the MD5 of the MD5s of its instances, in
 hexadecimal, sorted and joined), one small request compares the whole Series. Elsewhere its count and size are compared.
@@ -52,8 +52,8 @@ from bulkdl.verbs.common import (
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks, require_mirror, require_settled
 from bulkdl.verbs.runs.mirror_run import begin_run
-from bulkdl.verbs.verify_files import Damage, FileVerification
-from bulkdl.verbs.verify_lock import verify_against
+from bulkdl.verbs.verification.files import Damage, FileVerification
+from bulkdl.verbs.verification.locked_folder import verify_against
 
 _AT_ONCE: Final = 8
 _PAGE: Final = 200

@@ -10,7 +10,7 @@ from bulkdl.cli.runner import run_verb
 from bulkdl.cli.sections import command
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.adopt import adopt_async
-from bulkdl.verbs.adopt_processes import prepared_processes
+from bulkdl.verbs.adoption.processes import prepared_processes
 
 
 @command("bulkdl adopt Downloads/manifest-1234 --to rider --by copy", "bulkdl adopt rider --rebuild")

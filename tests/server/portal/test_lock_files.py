@@ -1,4 +1,4 @@
-"""Lock files: when there can be one. What is in them: `test_downloads`, and over a cache `verbs/test_gateway`."""
+"""Lock files: when there can be one. What is in them: `test_downloads`, for a cache `verbs/serving/test_gateway`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from bulkdl.model.records import InstanceKey, Series
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.safe_names import fold
-from bulkdl.verbs.adopt_sources import Candidate
+from bulkdl.verbs.adoption.sources import Candidate
 
 
 @dataclass(slots=True)

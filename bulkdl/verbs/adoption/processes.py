@@ -14,10 +14,10 @@ from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.errors import BulkdlError, MirrorUnwritable
 from bulkdl.runtime.forked_process import forked, take_forked
 from bulkdl.runtime.processes import AnsweringProcess, readers_at_once
-from bulkdl.verbs.adopt_batch import BatchWorker, Examination, Finding, Import
-from bulkdl.verbs.adopt_main import work
+from bulkdl.verbs.adoption.batch import BatchWorker, Examination, Finding, Import
+from bulkdl.verbs.adoption.batch_main import work
 
-_PROGRAM: Final = "bulkdl.verbs.adopt_main"
+_PROGRAM: Final = "bulkdl.verbs.adoption.batch_main"
 _WORTH_FILES: Final = 1_000  # before that, threads are done sooner than processes have started
 
 

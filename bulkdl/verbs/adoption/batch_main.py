@@ -1,11 +1,11 @@
-"""The program of a process that answers the questions of `adopt_batch`, and does nothing else."""
+"""The program of a process that answers the questions of `batch`, and does nothing else."""
 
 import sys
 
 from bulkdl.dicom.validation import load_pydicom
 from bulkdl.dicom.without_numpy import disable_numpy
 from bulkdl.runtime.processes import answer_all, tune_process
-from bulkdl.verbs.adopt_batch import BatchWorker
+from bulkdl.verbs.adoption.batch import BatchWorker
 
 
 def main() -> None:

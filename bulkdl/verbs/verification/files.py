@@ -32,9 +32,9 @@ from bulkdl.store.side_names import is_side_file
 from bulkdl.store.state_files import forget_state, load_state, save_state
 from bulkdl.store.walking import Found, FoundKind, walk
 from bulkdl.verbs.common import now
-from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
+from bulkdl.verbs.verification.batch import ExpectedFile, verify_batch
 
-_PROGRAM: Final = "bulkdl.verbs.verify_batch"
+_PROGRAM: Final = "bulkdl.verbs.verification.batch"
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _PAGE: Final = 500

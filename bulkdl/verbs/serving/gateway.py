@@ -36,11 +36,11 @@ from bulkdl.server.catalogue.holdings import HeldFile, Holdings
 from bulkdl.server.responses import Unavailable
 from bulkdl.server.supply import ListedInstance, Wanted
 from bulkdl.store.layout import Layout
-from bulkdl.verbs.archive_lists import ArchiveLists
-from bulkdl.verbs.catalogue_loading import CatalogueLoading
 from bulkdl.verbs.common import OpenArchive, OpenMirror, open_archive, open_mirror
-from bulkdl.verbs.demands import Demand, InstanceDemand
 from bulkdl.verbs.runs.mirror_run import MirrorRun, begin_run
+from bulkdl.verbs.serving.archive_lists import ArchiveLists
+from bulkdl.verbs.serving.catalogue_loading import CatalogueLoading
+from bulkdl.verbs.serving.demands import Demand, InstanceDemand
 
 SETTINGS: Final = FetchSettings(max_attempts=4, give_up_after_seconds=30.0, workers=1)
 """A client waits for its answer, so failures are reported soon; one process is enough for a server."""

@@ -18,8 +18,8 @@ import pytest
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportJob
-from bulkdl.verbs.adopt_batch import Examination, Import, examine
-from bulkdl.verbs.adopt_processes import AdoptProcesses
+from bulkdl.verbs.adoption.batch import Examination, Import, examine
+from bulkdl.verbs.adoption.processes import AdoptProcesses
 from tests.support.dicom_files import MadeUp, instances, write_folder
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 
@@ -31,7 +31,7 @@ def programs() -> list[psutil.Process]:
     found = []
     for each in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):  # a zombie is one, too: another process that has just ended
-            if "bulkdl.verbs.adopt_main" in each.cmdline():
+            if "bulkdl.verbs.adoption.batch_main" in each.cmdline():
                 found.append(each)
     return found
 
@@ -68,8 +68,8 @@ def test_few_files_start_no_process() -> None:
 PREPARED = """
 import asyncio, os, sys
 from bulkdl.model.settings import ValidationLevel
-from bulkdl.verbs.adopt_batch import Examination, examine
-from bulkdl.verbs.adopt_processes import AdoptProcesses, prepared_processes
+from bulkdl.verbs.adoption.batch import Examination, examine
+from bulkdl.verbs.adoption.processes import AdoptProcesses, prepared_processes
 
 async def ask(question):
     async with AdoptProcesses() as processes:

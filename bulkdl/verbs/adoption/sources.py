@@ -19,7 +19,7 @@ from bulkdl.model.records import InstanceKey
 from bulkdl.store.bundles import BundleReader
 from bulkdl.store.importing import source_files
 from bulkdl.store.safe_names import fold
-from bulkdl.verbs.adopt_batch import Examined, Source
+from bulkdl.verbs.adoption.batch import Examined, Source
 
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20

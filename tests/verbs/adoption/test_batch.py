@@ -14,7 +14,7 @@ from bulkdl.fetch.digests import digests_of
 from bulkdl.model.settings import ValidationLevel
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportJob
-from bulkdl.verbs.adopt_batch import BatchWorker, Examination, Examined, FileKind, Import, Refused, examine
+from bulkdl.verbs.adoption.batch import BatchWorker, Examination, Examined, FileKind, Import, Refused, examine
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.dicom_samples import encoded, image
 

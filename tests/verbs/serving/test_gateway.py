@@ -37,9 +37,9 @@ from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
 from bulkdl.verbs.common import context_of
 from bulkdl.verbs.connections.reach import reach
-from bulkdl.verbs.gateway import NotedOutage, open_gateway
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.serve import Served, serve_async
+from bulkdl.verbs.serving.gateway import NotedOutage, open_gateway
 from bulkdl.verbs.status import status_async
 from bulkdl.verbs.verify import verify_async
 from tests.support.catalogue_files import one, put

@@ -17,9 +17,9 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.mirror import mirror_async
-from bulkdl.verbs.mirror_changes import following, journal_states
 from bulkdl.verbs.plan import plan_async
 from bulkdl.verbs.serve import serve_async
+from bulkdl.verbs.serving.mirror_changes import following, journal_states
 from tests.contract.archives import choice
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import instances

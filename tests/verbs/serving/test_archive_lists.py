@@ -9,7 +9,7 @@ import pytest
 from bulkdl.archive.base import Capabilities
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.records import Entry, Series
-from bulkdl.verbs.archive_lists import ArchiveLists
+from bulkdl.verbs.serving.archive_lists import ArchiveLists
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.memory_archive import MemoryArchive
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bulkdl.dicom.header import Header
-from bulkdl.verbs.adopt_batch import Examination, FileKind, Refused, examine
-from bulkdl.verbs.adopt_sources import (
+from bulkdl.verbs.adoption.batch import Examination, FileKind, Refused, examine
+from bulkdl.verbs.adoption.sources import (
     SourceItem,
     batches_of,
     collection_by_folder,

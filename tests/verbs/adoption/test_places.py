@@ -12,8 +12,8 @@ from bulkdl.journal.rows import HeldPlace
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import parse_layout
-from bulkdl.verbs.adopt_places import SeriesPlaces, choose_places
-from bulkdl.verbs.adopt_sources import Candidate, SourceItem
+from bulkdl.verbs.adoption.places import SeriesPlaces, choose_places
+from bulkdl.verbs.adoption.sources import Candidate, SourceItem
 from tests.support.dicom_files import MadeUp, instances
 
 ONE, OTHER, THIRD = instances(series=1, per_series=3)  # all have the same Instance Number

@@ -9,7 +9,7 @@ import pytest
 
 from bulkdl.model.reports.verify import ProblemKind
 from bulkdl.runtime.processes import AnsweringProcess
-from bulkdl.verbs.verify_batch import ExpectedFile, verify_batch
+from bulkdl.verbs.verification.batch import ExpectedFile, verify_batch
 
 CONTENT = b"0123456789"
 SHA256 = hashlib.sha256(CONTENT).digest()
@@ -59,5 +59,5 @@ def test_what_is_read_is_counted_within_files_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sha256", [SHA256, bytes(32)])
 async def test_a_process_gives_the_same_answer(tmp_path: Path, sha256: bytes) -> None:
     batch = (expected(tmp_path / "a", sha256=sha256),)
-    async with AnsweringProcess("bulkdl.verbs.verify_batch") as process:
+    async with AnsweringProcess("bulkdl.verbs.verification.batch") as process:
         assert await process.ask(batch) == verify_batch(batch)
