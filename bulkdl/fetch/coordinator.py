@@ -155,7 +155,9 @@ class Coordinator:
                     return worker
 
                 async def work_here() -> None:
-                    await local.run(items(), self._deliver_one, expects_work=self._expects_work)
+                    await local.run(
+                        items(), self._deliver_one, give_back=self.give_back, expects_work=self._expects_work
+                    )
                     self._all_is_given_out = True
                     if self._spare is not None:
                         self._spare.assign(None)
@@ -293,7 +295,7 @@ class Coordinator:
         self._folders[work.series_uid] = work.folder
 
     def give_back(self, series_uid: str, instances: int) -> None:
-        """A worker died: so many instances of a Series that it was given are still owed."""
+        """So many instances of a Series that a worker was given are still owed: it died, or others come first."""
         self._ended(series_uid, instances)
 
     def _ended(self, series_uid: str, instances: int) -> None:

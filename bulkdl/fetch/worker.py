@@ -5,6 +5,7 @@ It requests, streams, hashes, validates, writes, syncs and renames; a body never
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from bulkdl.fetch.threads import Threads
 from bulkdl.fetch.transport_choice import TransportChooser
 from bulkdl.model.access import Access
 from bulkdl.model.events import ArchiveDown, ArchiveUp, Retrying, RunContext
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.model.settings import FetchSettings, Transport
 from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
@@ -42,11 +44,14 @@ from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
 
 Deliver = Callable[[InstanceOutcome], Awaitable[None]]
+GiveBack = Callable[[SeriesUid, int], None]
+"""What takes back work: so many instances of a Series are still owed."""
 
 DEFAULT_CEILING: Final = 256
 _SPARE_JOBS: Final = 4  # so that permits are used while some jobs wait between attempts
 _SINGLES_AFTER_A_BUNDLE: Final = 8
 _LOOK_SECONDS: Final = 0.1
+_SERIES_UNANSWERED: Final = 8  # of so many Series requests are sent to an archive that answers none
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,14 @@ class _Began(NamedTuple):
         return cls(time.monotonic(), archive.retrier.permits.in_use)
 
 
+class _Job(NamedTuple):
+    """A download of so many instances of a Series."""
+
+    run: Callable[[], Awaitable[None]]
+    series_uid: SeriesUid
+    instances: int
+
+
 class Worker:
     """One worker. Others may share `archive` and its retrier. `load` is that of its process."""
 
@@ -167,6 +180,7 @@ class Worker:
         self._load = load or CpuLoad()
         self._loop_cycle = WorkPerLoopCycle()  # begins no more in a cycle than one can process
         self._under_way = 0
+        self._series_under_way: Counter[SeriesUid] = Counter()
         self._long_work = LongWork()
         self._room_changed = asyncio.Event()
         for source in self._sources.values():
@@ -210,10 +224,13 @@ class Worker:
         for source in self._sources.values():
             source.archive.retrier.share(share.ceiling, rate_bytes=share.rate_bytes)
 
-    async def run(self, items: AsyncIterator[SeriesWork], deliver: Deliver, *, expects_work: bool = True) -> None:
+    async def run(
+        self, items: AsyncIterator[SeriesWork], deliver: Deliver, *, give_back: GiveBack, expects_work: bool = True
+    ) -> None:
         """Download everything that `items` owe and pass each outcome to `deliver`, until they end.
 
-        A worker that `expects_work` prepares for it at once, another one with the first item.
+        A worker that `expects_work` prepares for it at once, another one with the first item. Where an archive answers
+        nothing, the rest of a Series goes to `give_back`, so that requests for others show whether it is away.
 
         Raises:
             BulkdlError: an error that must stop the run; delivered outcomes stay valid.
@@ -226,27 +243,34 @@ class Worker:
             await is_begun.wait()
             await self._threads(load_pydicom)  # while the first requests are in flight
 
-        async def jobs() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        async def jobs() -> AsyncIterator[_Job]:
             await self._wait_for_room()
             async for work in items:
                 is_begun.set()
                 targets = await self._adopt(targets_of(work), deliver)
-                size_bytes = int(work.mean_bytes)
+                size_bytes, rest = int(work.mean_bytes), len(targets)
                 for job in self._jobs_of(work, targets, deliver):
                     self._under_way += 1
+                    self._series_under_way[job.series_uid] += 1
+                    rest -= job.instances
                     yield job
                     await self._loop_cycle.passed(size_bytes)
-                    await self._wait_for_room()
+                    if not await self._wait_for_room():
+                        give_back(work.series_uid, rest)
+                        break
 
         for source in self._sources.values():
             await source.downloader.find_kept()
 
-        async def do(job: Callable[[], Awaitable[None]]) -> None:
+        async def do(job: _Job) -> None:
             try:
                 with suppress(Interrupted):  # waiting entries stay owed, requests in flight finish
-                    await job()
+                    await job.run()
             finally:
                 self._under_way -= 1
+                self._series_under_way[job.series_uid] -= 1
+                if not self._series_under_way[job.series_uid]:
+                    del self._series_under_way[job.series_uid]
                 self._room_changed.set()
 
         async with (
@@ -258,27 +282,36 @@ class Worker:
             workers = self._settings.share.ceiling + _SPARE_JOBS
             await run_pool(jobs(), do, workers=workers, ahead=workers, name="fetch")
 
-    def _jobs_of(
-        self, work: SeriesWork, targets: list[Target], deliver: Deliver
-    ) -> Iterator[Callable[[], Awaitable[None]]]:
+    def _jobs_of(self, work: SeriesWork, targets: list[Target], deliver: Deliver) -> Iterator[_Job]:
         is_whole = bool(targets) and len(targets) == len(work.entries)
         may_be_bundle = is_whole and self._source(targets[0].entry.key).bundles.can_download(work)
         if may_be_bundle and self._chooser.choose(work) is Transport.ZIP:
-            yield _during(self._long_work.bundle(len(targets)), partial(self._by_bundle, work, targets, deliver))
+            bundle = partial(self._by_bundle, work, targets, deliver)
+            yield _Job(_during(self._long_work.bundle(len(targets)), bundle), work.series_uid, len(targets))
             return
         singles, packages = _unpacked(targets)
         for package in packages:
-            yield _during(self._long_work.bundle(len(package)), partial(self._by_package, package, deliver))
+            by_package = partial(self._by_package, package, deliver)
+            yield _Job(_during(self._long_work.bundle(len(package)), by_package), work.series_uid, len(package))
         for target in singles:
             job = partial(self._singly, target, deliver)
             is_large = (target.entry.size_bytes or 0) > self._settings.fetch.parallel_above_bytes
-            yield _during(self._long_work.large(), job) if is_large else job
+            yield _Job(_during(self._long_work.large(), job) if is_large else job, work.series_uid, 1)
 
-    async def _wait_for_room(self) -> None:
-        """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers."""
+    async def _wait_for_room(self) -> bool:
+        """Wait until one more job would get a permit soon: one that is taken early is not available to idle workers.
+
+        False: there is room only for one of another Series, because the archive answers nothing.
+        """
         while not self._has_room():
+            if self._is_unanswered() and 0 < len(self._series_under_way) < _SERIES_UNANSWERED:
+                return False
             self._room_changed.clear()
             await self._room_changed.wait()
+        return True
+
+    def _is_unanswered(self) -> bool:
+        return any(source.archive.retrier.is_unanswered for source in self._sources.values())
 
     async def _look_for_room(self) -> None:
         """Let `_wait_for_room` look now and then: a process ceases to be busy without an event."""

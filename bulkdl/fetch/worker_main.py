@@ -19,6 +19,7 @@ from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, make_retrier
 from bulkdl.fetch.worker_process import Batch, Signal
 from bulkdl.model.access import Access
 from bulkdl.model.events import Event, Noted, RunContext
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.garbage import collect_less_often
@@ -40,6 +41,7 @@ class WorkerMain:
         self._worker: Worker | None = None
         self._latest_share: Share | None = None
         self._begun = 0
+        self._given_back: list[tuple[SeriesUid, int]] = []
 
     async def run(self) -> None:
         """Process work until the parent closes the queue, then send the last batch."""
@@ -69,7 +71,7 @@ class WorkerMain:
                 self._worker = Worker(settings, archive, threads)
                 if self._latest_share is not None:
                     self._worker.share(self._latest_share)
-                await self._worker.run(self._items(), self._deliver)
+                await self._worker.run(self._items(), self._deliver, give_back=self._give_back)
 
     async def _items(self) -> AsyncIterator[SeriesWork]:
         while not self._stop.is_set() and (work := await self._work.get()) is not None:
@@ -79,6 +81,9 @@ class WorkerMain:
 
     async def _deliver(self, outcome: InstanceOutcome) -> None:
         self._outcomes.append(outcome)
+
+    def _give_back(self, series_uid: SeriesUid, instances: int) -> None:
+        self._given_back.append((series_uid, instances))
 
     async def _receive(self) -> None:
         while True:
@@ -100,16 +105,18 @@ class WorkerMain:
     async def _report(self) -> None:
         for tick in count():
             await asyncio.sleep(_TICK_SECONDS)
-            if self._outcomes or self._events or tick % _TICKS_OF_SILENCE == 0:
+            if self._outcomes or self._events or self._given_back or tick % _TICKS_OF_SILENCE == 0:
                 self._send()
 
     def _send(self, *, is_last: bool = False, error: BulkdlError | None = None) -> None:
         outcomes, events, begun = tuple(self._outcomes), tuple(self._events), self._begun
+        given_back = tuple(self._given_back)
         self._outcomes.clear()
         self._events.clear()
+        self._given_back.clear()
         self._begun = 0
         traffic = self._worker.traffic() if self._worker is not None else Traffic()
-        sys.stdout.buffer.write(packed(Batch(outcomes, events, traffic, begun, is_last, error)))
+        sys.stdout.buffer.write(packed(Batch(outcomes, events, given_back, traffic, begun, is_last, error)))
         sys.stdout.buffer.flush()
 
 

@@ -14,8 +14,9 @@ from typing import Final, TypeAlias
 
 from bulkdl.errors import BulkdlError
 from bulkdl.fetch.shares import Share
-from bulkdl.fetch.worker import Traffic, WorkerSettings
+from bulkdl.fetch.worker import GiveBack, Traffic, WorkerSettings
 from bulkdl.model.events import Event, Noted, RunContext
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.forked_process import ForkedProcess, take_forked
 from bulkdl.runtime.processes import packed, receive, start_process
@@ -45,11 +46,13 @@ class Signal(Enum):
 class Batch:
     """The outcomes and events since the last batch, and how many items of work were `begun` since.
 
-    Nothing follows the last batch. Its `error` is one that must stop the run.
+    `given_back` are the instances that are still owed, by Series, because other Series come first. Nothing follows the
+    last batch. Its `error` is one that must stop the run.
     """
 
     outcomes: tuple[InstanceOutcome, ...]
     events: tuple[Event, ...]
+    given_back: tuple[tuple[SeriesUid, int], ...]
     traffic: Traffic
     begun: int
     is_last: bool = False
@@ -59,7 +62,7 @@ class Batch:
 class WorkerProcess:
     """A worker process, which prepares itself and waits for `assign`. `traffic` is the latest that it reported."""
 
-    def __init__(self, context: RunContext, *, give_back: Callable[[str, int], None]) -> None:
+    def __init__(self, context: RunContext, *, give_back: GiveBack) -> None:
         self.traffic = Traffic()
         self._settings: WorkerSettings | None = None
         self._share: Share | None = None
@@ -69,7 +72,7 @@ class WorkerProcess:
         self._stop = context.stop
         self._give_back = give_back
         self._process: ForkedProcess | asyncio.subprocess.Process | None = None
-        self._given: Counter[str] = Counter()  # instances that are not delivered, by Series
+        self._given: Counter[SeriesUid] = Counter()  # instances that are not delivered, by Series
         self._ahead = asyncio.Semaphore(_AHEAD)
         self._silent_seconds = 0
         self._end = "died"
@@ -151,8 +154,12 @@ class WorkerProcess:
             for event in batch.events:
                 self._sink(event)
             if batch.outcomes:
-                self._settle(batch.outcomes)
+                for series_uid, instances in Counter(outcome.series_uid for outcome in batch.outcomes).items():
+                    self._settle(series_uid, instances)
                 await deliver(batch.outcomes)
+            for series_uid, instances in batch.given_back:
+                self._settle(series_uid, instances)
+                self._give_back(series_uid, instances)
             for _ in range(batch.begun):
                 self._ahead.release()
             if batch.error is not None:
@@ -164,11 +171,10 @@ class WorkerProcess:
                 Noted(f"a worker process {self._end} (status {await process.wait()}); other workers do its work")
             )
 
-    def _settle(self, outcomes: Sequence[InstanceOutcome]) -> None:
-        for series_uid, instances in Counter(outcome.series_uid for outcome in outcomes).items():
-            self._given[series_uid] -= instances
-            if not self._given[series_uid]:
-                del self._given[series_uid]
+    def _settle(self, series_uid: SeriesUid, instances: int) -> None:
+        self._given[series_uid] -= instances
+        if not self._given[series_uid]:
+            del self._given[series_uid]
 
     def _send(self, message: object) -> None:
         process = self._process

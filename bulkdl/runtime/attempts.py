@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from bulkdl import errors
 from bulkdl.runtime.availability import Outage
-from bulkdl.runtime.concurrency import LONG_SECONDS, Limiter, Permits, Sample
+from bulkdl.runtime.concurrency import LONG_SECONDS, Limiter, Permits, ProbeTurn, Sample
 from bulkdl.runtime.rates import ByteRate, RequestRate
 from bulkdl.runtime.retry import NextStep, backoff_seconds, decide
 from bulkdl.runtime.tasks import running_alongside
@@ -79,7 +79,7 @@ class Retrier:
         self.permits = Permits(limiter.limit)
         self.policy = policy
         self._outage = Outage(policy.give_up_after_seconds, wait_scale=policy.wait_scale)
-        self._probe = asyncio.Lock()  # given in turn: a request that is never answered keeps no other one from it
+        self._probe = ProbeTurn()
         self._paused_until = 0.0
         self._rate = rate
         self._request_rate = RequestRate()
@@ -122,10 +122,10 @@ class Retrier:
             ArchiveUnreachable: the archive was unavailable for longer than the policy allows.
             Interrupted: `stop` was set.
         """
-        attempt = 0
+        attempt = probes = 0
         unanswered_since: float | None = None
         while True:
-            async with self._permit_when_available():
+            async with self._permit_when_available(probes):
                 began = self._clock()
                 try:
                     result = await action(attempt + 1)
@@ -133,6 +133,7 @@ class Retrier:
                     failure = error
                     if self._is_outage(error, what, began):
                         self.retries += 1
+                        probes += 1
                         continue
                 else:
                     self._answered(began)
@@ -171,6 +172,11 @@ class Retrier:
             silence.cancel()
             self._first_answers.discard(first)
         return result
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the archive counts as away although it can be reached: perhaps it would answer other requests."""
+        return self._outage.is_away and self._outage.is_connected
 
     async def _interrupted(self) -> None:
         await self.stop.wait()
@@ -304,18 +310,23 @@ class Retrier:
         if since is not None:
             self._listener.outage(error, max(0.0, since + self.policy.give_up_after_seconds - now))
         if self._outage.is_hopeless(now):
-            raise self._given_up("could not be reached", error) from error
+            what = "answered nothing" if self._outage.is_connected else "could not be reached"
+            raise self._given_up(what, error) from error
 
     @asynccontextmanager
-    async def _permit_when_available(self) -> AsyncIterator[None]:
-        """Enter with a permit when requests may be sent: after a pause that the archive set, or as the one probe."""
+    async def _permit_when_available(self, probes: int) -> AsyncIterator[None]:
+        """Enter with a permit when requests may be sent: after a pause that the archive set, or as the one probe.
+
+        The request was sent `probes` times while the archive was away.
+        """
         while True:
             await self.sleep(self._paused_until - self._clock())
             is_probe, has_turn = self._outage.is_away, False
             try:
                 if is_probe:
                     async with running_alongside(self._interrupted()):
-                        has_turn = await self._probe.acquire()
+                        await self._probe.acquire(probes)
+                        has_turn = True
                     if not self._outage.is_away:
                         continue  # it answered meanwhile
                     await self.sleep(self._outage.probe_at - self._clock())

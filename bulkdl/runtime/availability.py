@@ -40,6 +40,9 @@ class Outage:
     An archive is away after a failure that no single request causes: a connection that cannot be made, or a series of
     different requests without an answer (broken off, timed out, or a gateway's 502, 503, 504) and no answer between
     them. While it is away, one request at a time is sent as a probe.
+
+    `is_connected`: whether a connection could be made at last. An archive that is away nevertheless may answer other
+    requests than those that were sent.
     """
 
     _FIRST_PROBE_SECONDS: Final = 1.0
@@ -53,6 +56,7 @@ class Outage:
         self._slowest_probe = self._SLOWEST_PROBE_SECONDS * wait_scale
         self.since: float | None = None
         self.probe_at = 0.0
+        self.is_connected = True
         self._probe_wait = self._first_probe
         self._unanswered = 0
         self._unanswered_names: set[str] = set()
@@ -69,17 +73,19 @@ class Outage:
     def answered(self) -> None:
         """The archive answered; a refusal of one request is an answer too."""
         self.since = None
+        self.is_connected = True
         self._unanswered = 0
         self._unanswered_names.clear()
         self._probe_wait = self._first_probe
 
     def went_unanswered(self, what: str, now: float) -> bool:
         """The archive did not answer `what`; returns as `unreachable` does."""
+        self.is_connected = True
         self._unanswered += 1
         if len(self._unanswered_names) < self._DIFFERENT:
             self._unanswered_names.add(what)
         if self.is_away or (self._unanswered >= self._SERIES and len(self._unanswered_names) >= self._DIFFERENT):
-            return self.unreachable(now)
+            return self._fails(now)
         return False
 
     def unreachable(self, now: float) -> bool:
@@ -87,6 +93,10 @@ class Outage:
 
         Requests that were running when the archive went away fail a little later; they do not delay the next probe.
         """
+        self.is_connected = False
+        return self._fails(now)
+
+    def _fails(self, now: float) -> bool:
         if self.since is None:
             self.since = now
         elif now < self.probe_at:

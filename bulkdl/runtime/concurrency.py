@@ -1,4 +1,4 @@
-"""How many requests may be in flight: `Limiter` finds the limit, `Permits` keeps to it.
+"""How many requests may be in flight: `Limiter` finds the limit, `Permits` keeps to it, and `ProbeTurn` to one.
 
 `Limiter` is a pure state machine: the clock is an argument, and it never waits.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final, NamedTuple
 
 # Each request has a fixed cost: goodput counts this many bytes in addition to each body. So the number of small
@@ -374,3 +376,39 @@ class Permits:
     def _give_back(self) -> None:
         self.in_use -= 1
         self._hand_out()
+
+
+class ProbeTurn:
+    """The right to send the one request that probes an archive, while it is away.
+
+    It is given first to requests that sent the fewest probes, of these to the latest: where nothing of one Series is
+    answered, a request for another one need not wait for all of that.
+    """
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._number = count()
+
+    async def acquire(self, probes: int) -> None:
+        """Wait for the turn of a request that was a probe so many times."""
+        if not self._is_taken:  # then none waits
+            self._is_taken = True
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, (probes, -next(self._number), waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.release()  # its turn came and it was cancelled before it could use it
+            raise
+
+    def release(self) -> None:
+        """Let the next one have its turn."""
+        while self._waiting:
+            *_, waiter = heappop(self._waiting)
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._is_taken = False

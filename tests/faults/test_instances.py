@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import TimedOut
+import bulkdl
+from bulkdl.errors import ArchiveUnreachable, TimedOut
 from bulkdl.model.reports.base import RunOutcome
-from tests.support.bad_archive import DICOM, BadArchive, endpoint_of
+from tests.support.bad_archive import DICOM, QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer, redirect
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
@@ -71,6 +73,31 @@ async def test_a_permanent_failure_is_named_and_all_others_are_complete(tmp_path
     rest = checksums_of([one for one in MADE_UP if one is not VICTIM])
     assert checksums_on_disk(tmp_path / "mirror") == rest
     assert journalled_checksums(tmp_path / "mirror") == rest
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_series_that_is_never_answered_keeps_no_other_one_from_being_downloaded(
+    tmp_path: Path, workers: int
+) -> None:
+    """Nor does it do so when the run is resumed, which asks for no list that would be answered."""
+    made_up = list(instances(series=3, per_series=40))
+    others = [one for one in made_up if one.series_uid != made_up[0].series_uid]
+
+    def unanswered(seen: Seen) -> Action | None:
+        is_one = seen.query.get("SeriesInstanceUID") == made_up[0].series_uid
+        return answer(b"", status=504) if is_one and endpoint_of(seen) == "getSingleImage" else None
+
+    def interrupted(seen: Seen) -> Action | None:
+        return answer(b"", status=504) if endpoint_of(seen) == "getSingleImage" else None
+
+    settings = replace(QUICK, workers=workers, max_attempts=8, give_up_after_seconds=3.0)
+    async with BadArchive(made_up, interrupted) as archive:
+        with pytest.raises(ArchiveUnreachable):
+            await archive.mirror(tmp_path, max_attempts=8, give_up_after_seconds=1.0)
+        archive.fault = unanswered
+        with suppress(ArchiveUnreachable):  # once nothing else is left
+            await bulkdl.resume_async(tmp_path / "mirror", settings=settings)
+    assert checksums_on_disk(tmp_path / "mirror") == journalled_checksums(tmp_path / "mirror") == checksums_of(others)
 
 
 @pytest.mark.parametrize("knows", [True, False], ids=["with a checksum", "without"])

@@ -108,8 +108,13 @@ async def run_on(
     async def deliver(outcome: InstanceOutcome) -> None:
         outcomes.append(outcome)
 
-    await Worker(settings_of(files, source, transport), source, threads).run(items, deliver)
+    await Worker(settings_of(files, source, transport), source, threads).run(items, deliver, give_back=no_way_back)
     return sorted(outcomes, key=lambda outcome: outcome.key)
+
+
+def no_way_back(series_uid: str, instances: int) -> None:
+    """Take back no work."""
+    raise AssertionError(f"{instances} of {series_uid} came back")
 
 
 async def ignore(_: InstanceOutcome) -> None:
@@ -218,7 +223,7 @@ async def test_a_worker_uses_what_another_one_has_measured(files: MirrorFiles, t
         chooser.measured(transport, instances=6, size_bytes=6000, seconds=seconds, in_flight=(1, 1))
     source = archive(bundle=zip_of([(one.sop_uid, one.content) for one in MADE_UP]))
     settings = replace(settings_of(files, source), learned=Learned(8, chooser))
-    await Worker(settings, source, threads).run(as_iterator([work(by_uid())]), ignore)
+    await Worker(settings, source, threads).run(as_iterator([work(by_uid())]), ignore, give_back=no_way_back)
     assert source.asked == {"bundle": 1}
 
 
@@ -230,7 +235,9 @@ async def test_an_instance_that_is_held_comes_again_in_a_bundle_unless_each_is_t
     settings = settings_of(files, source)
     fetch = replace(settings.fetch, transport=Transport.ZIP, once=once)
     most = replace(work(by_uid()[:5]), image_count=6, whole=False)
-    await Worker(replace(settings, fetch=fetch), source, threads).run(as_iterator([most]), ignore)
+    await Worker(replace(settings, fetch=fetch), source, threads).run(
+        as_iterator([most]), ignore, give_back=no_way_back
+    )
     assert source.asked["bundle"] == (0 if once else 1)
     assert committed(files).keys() == {one.sop_uid for one in MADE_UP[:5]}
 
@@ -352,7 +359,7 @@ async def test_a_busy_worker_leaves_large_instances_to_others(
     worker = Worker(settings, source, threads, load)
     if others_join:
         worker.share(Share(40, workers=2))
-    running = asyncio.create_task(worker.run(items(), ignore))
+    running = asyncio.create_task(worker.run(items(), ignore, give_back=no_way_back))
     await until(lambda: source.in_flight >= most)
     for _ in range(200):
         await asyncio.sleep(0)
@@ -383,7 +390,9 @@ async def test_a_busy_worker_leaves_the_zips_of_a_near_archive_to_others(
     now = count()
     load = CpuLoad(cpu=lambda: next(now), clock=lambda: next(now))
     running = asyncio.create_task(
-        Worker(settings_of(files, source, Transport.ZIP), source, threads, load).run(items(), ignore)
+        Worker(settings_of(files, source, Transport.ZIP), source, threads, load).run(
+            items(), ignore, give_back=no_way_back
+        )
     )
     await until(lambda: source.in_flight >= most)
     for _ in range(200):

@@ -175,7 +175,7 @@ MESSAGES = [
     Share(3, 1000.0),
     Signal.STOP,
     Signal.NO_MORE_WORK,
-    Batch((outcome(1, 2),), (Noted("text"),), Traffic(1, 2, 3, 4), 1, is_last=True),
+    Batch((outcome(1, 2),), (Noted("text"),), ((SeriesUid("1.2"), 3),), Traffic(1, 2, 3, 4), 1, is_last=True),
     SeriesWork(
         series_uid=SeriesUid("1.2"),
         study_uid=None,
@@ -208,7 +208,7 @@ def test_the_settings_of_a_worker_arrive_with_what_others_measured() -> None:
 
 
 def test_the_error_of_the_last_batch_arrives_with_its_kind() -> None:
-    batch = Batch((), (), Traffic(), 0, is_last=True, error=DiskFull("no room"))
+    batch = Batch((), (), (), Traffic(), 0, is_last=True, error=DiskFull("no room"))
     sent: Batch = pickle.loads(pickle.dumps(batch))  # noqa: S301 - made here
     assert isinstance(sent.error, DiskFull)
     assert str(sent.error) == "no room"

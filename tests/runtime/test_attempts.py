@@ -184,6 +184,29 @@ def test_requests_that_are_never_answered_keep_no_other_one_from_being_the_probe
     run(main())
 
 
+def test_a_probe_that_fails_waits_for_its_next_turn_behind_the_others() -> None:
+    """The latest request is the next probe, so one that failed again and again would keep all others from it."""
+
+    async def silent(_: int) -> None:
+        await asyncio.sleep(0.01)
+        raise TimedOut("silent")
+
+    async def main() -> None:
+        made = retrier(limit=8, max_attempts=4)
+        never = [asyncio.ensure_future(made.attempt(f"never {n}", silent)) for n in range(8)]
+        await asyncio.sleep(30)
+        assert made.is_unanswered
+        well = asyncio.ensure_future(made.attempt("well", failing()))
+        await asyncio.sleep(0)
+        never.append(asyncio.ensure_future(made.attempt("never 8", silent)))
+        await well
+        for each in never:
+            with pytest.raises(TimedOut):
+                await each
+
+    run(main())
+
+
 @pytest.mark.parametrize("cycles", range(24))
 def test_a_request_that_is_cancelled_leaves_the_probe_to_others(cycles: int) -> None:
     """At each of the cycles of the event loop in which the place of the probe passes to it."""

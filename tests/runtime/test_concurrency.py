@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter, Permits, Sample
+from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter, Permits, ProbeTurn, Sample
 from tests.support.simulated_archive import Archive, cliff, queueing, run, soft
 from tests.support.tracing import untraced
 from tests.support.virtual_time import clock
@@ -367,5 +367,49 @@ def test_a_waiter_that_is_cancelled_passes_its_permit_on() -> None:
         first.cancel()  # it has been handed the permit, and has not run since
         await asyncio.wait([first, second])
         assert entered == ["second"]
+
+    run_in_virtual_time(main())
+
+
+def test_the_latest_request_probes_next_and_none_does_so_again_before_all_others() -> None:
+    """Requests that came first may all be for one Series, which the archive cannot deliver."""
+
+    async def main() -> None:
+        turn = ProbeTurn()
+        probed: list[str] = []
+
+        async def request(name: str) -> None:
+            for probes in range(2):
+                await turn.acquire(probes)
+                await asyncio.sleep(0.1)
+                probed.append(name)
+                turn.release()
+
+        async with asyncio.TaskGroup() as requests:
+            for name in ("first", "second", "third", "latest"):
+                requests.create_task(request(name))
+        assert probed[:4] == ["first", "latest", "third", "second"]
+        assert sorted(probed[4:]) == ["first", "latest", "second", "third"]
+
+    run_in_virtual_time(main())
+
+
+def test_a_request_that_is_cancelled_passes_its_turn_on() -> None:
+    async def main() -> None:
+        turn = ProbeTurn()
+        await turn.acquire(0)
+        second, third = (asyncio.ensure_future(turn.acquire(0)) for _ in range(2))
+        await asyncio.sleep(0)
+        turn.release()
+        third.cancel()  # it has been given the turn, and has not run since
+        await asyncio.wait([third])
+        assert third.cancelled()
+        await second
+        second_again = asyncio.ensure_future(turn.acquire(1))
+        await asyncio.sleep(0)
+        second_again.cancel()  # while it waits
+        await asyncio.wait([second_again])
+        turn.release()
+        await turn.acquire(0)
 
     run_in_virtual_time(main())
