@@ -612,13 +612,14 @@ class Journal:
         """Owe again what failed or was quarantined, of the run's selection or of everything; returns the number.
 
         A Series that failed as a whole becomes unlisted, unless the archive did not know it: only resolving finds it.
-        So does a Series with a failed entry whose UID is not known: its size or checksum may have changed.
+        So does a Series with a failed entry of which only its list can say more: the archive does not have it, or its
+        UID is not known, and its size or checksum may have changed.
         """
         with self._writing() as database:
             scope = {"selection": run.selection_id}
             database.execute(queries.UNLIST_FAILED, scope)
             database.execute(queries.REMOVE_FAILED_ENTRIES, scope)
-            instances = database.execute(queries.REMOVE_FAILED_UNBOUND, scope).rowcount
+            instances = database.execute(queries.REMOVE_FAILED_OF_LIST, scope).rowcount
             instances += database.execute(queries.OWE_INSTANCES_AGAIN, {**scope, "run": run.id}).rowcount
             series = database.execute(queries.FORGET_SERIES_FAILURES, scope).rowcount
         return instances + series

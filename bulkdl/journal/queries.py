@@ -8,6 +8,7 @@ is written, which starts from the smallest table, whatever its statistics say.
 
 from typing import Final
 
+from bulkdl.errors import NotFound
 from bulkdl.journal.many_rows import ROWS
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, OWED, QUARANTINED, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
 
@@ -200,19 +201,19 @@ UPDATE instance SET state = {OWED}, run_id = :run WHERE (series_id, sop_uid) IN 
 _IS_PLAIN: Final = "SELECT json_extract(k.record, '$.kind') IS NOT NULL FROM series AS k WHERE k.id = {}"
 IS_PLAIN: Final = _IS_PLAIN.format("?")
 
+# A failed entry of which only the list of its Series says more: its UID is not known, or the archive does not have it.
+_IS_OF_LIST: Final = f"(f.sop_uid > '{UNBOUND}' OR (f.sop_uid <> '' AND f.error = '{NotFound.code}'))"
 UNLIST_FAILED: Final = f"""
 UPDATE series SET listing = {UNLISTED} WHERE id IN (
   SELECT f.series_id FROM failure AS f
-  WHERE (f.sop_uid = '' OR f.sop_uid > '{UNBOUND}' OR ({_IS_PLAIN.format("f.series_id")})) AND {_CONCERNS})
+  WHERE (f.sop_uid = '' OR {_IS_OF_LIST} OR ({_IS_PLAIN.format("f.series_id")})) AND {_CONCERNS})
 """
 
-# Entries whose UID is not known, and which failed: with UNLIST_FAILED they are listed anew.
-_FAILED_UNBOUND: Final = f"""
-WHERE sop_uid > '{UNBOUND}' AND (series_id, sop_uid) IN (
-  SELECT f.series_id, f.sop_uid FROM failure AS f WHERE f.sop_uid > '{UNBOUND}' AND {_CONCERNS})
+_FAILED_OF_LIST: Final = f"""
+WHERE (series_id, sop_uid) IN (SELECT f.series_id, f.sop_uid FROM failure AS f WHERE {_IS_OF_LIST} AND {_CONCERNS})
 """
-REMOVE_FAILED_ENTRIES: Final = f"DELETE FROM entry {_FAILED_UNBOUND}"
-REMOVE_FAILED_UNBOUND: Final = f"DELETE FROM instance {_FAILED_UNBOUND}"
+REMOVE_FAILED_ENTRIES: Final = f"DELETE FROM entry {_FAILED_OF_LIST}"
+REMOVE_FAILED_OF_LIST: Final = f"DELETE FROM instance {_FAILED_OF_LIST}"
 
 FORGET_SERIES_FAILURES: Final = f"""
 DELETE FROM failure WHERE sop_uid = '' AND series_id IN (
@@ -220,7 +221,9 @@ DELETE FROM failure WHERE sop_uid = '' AND series_id IN (
   WHERE f.sop_uid = '' AND known.folder IS NOT NULL AND {_CONCERNS})
 """
 
-EARLIER_FAILURES: Final = "SELECT sop_uid FROM failure WHERE series_id = :series AND (:again OR run_id <> :run)"
+EARLIER_FAILURES: Final = f"""
+SELECT f.sop_uid, {_IS_OF_LIST} FROM failure AS f WHERE f.series_id = :series AND (:again OR f.run_id <> :run)
+"""
 OWE_EARLIER_FAILURES: Final = f"""
 UPDATE instance SET state = {OWED}, run_id = :run WHERE series_id = :series AND sop_uid IN (
   SELECT sop_uid FROM failure WHERE series_id = :series AND sop_uid <> '' AND (:again OR run_id <> :run))

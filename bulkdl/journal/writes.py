@@ -118,19 +118,19 @@ def link_series(database: sqlite3.Connection, run: Run, series_id: int, series_u
 def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int, *, again: bool = False) -> None:
     """Owe again what failed for a Series in an earlier run, or in any run.
 
-    Entries whose UID is not known are listed again instead: the archive may have another size or checksum by now. The
-    files of a Series that are not DICOM are listed again, too.
+    Entries whose UID is not known are listed again instead: the archive may have another size or checksum by now. So
+    are those that the archive does not have, and the files of a Series that are not DICOM.
     """
     scope = {"series": series_id, "run": run.id, "again": again}
-    failed = [sop_uid for (sop_uid,) in database.execute(queries.EARLIER_FAILURES, scope)]
-    for sop_uid in failed:
-        if sop_uid > UNBOUND:
+    failed = database.execute(queries.EARLIER_FAILURES, scope).fetchall()
+    for sop_uid, is_of_list in failed:
+        if is_of_list:
             database.execute(queries.REMOVE_INSTANCE, (series_id, sop_uid))
             database.execute(queries.REMOVE_ENTRY, (series_id, sop_uid))
-    if any("" < sop_uid < UNBOUND for sop_uid in failed):
+    if any(sop_uid and not is_of_list for sop_uid, is_of_list in failed):
         database.execute(queries.OWE_EARLIER_FAILURES, scope)
     is_plain = failed and database.execute(queries.IS_PLAIN, (series_id,)).fetchone() == (1,)
-    if is_plain or any(not sop_uid or sop_uid > UNBOUND for sop_uid in failed):
+    if is_plain or any(is_of_list or not sop_uid for sop_uid, is_of_list in failed):
         database.execute(queries.UNLIST, (series_id,))
         database.execute(queries.FORGET_FAILURE, (series_id, ""))
 

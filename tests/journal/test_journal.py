@@ -492,6 +492,25 @@ def test_lists_again_the_series_that_failed_as_a_whole(journal: Journal) -> None
     assert states(journal, 1) == ["owed", "owed"]
 
 
+@pytest.mark.parametrize("verb", ["resume", "mirror"])
+def test_lists_again_the_series_of_an_instance_that_the_archive_does_not_have(journal: Journal, verb: str) -> None:
+    run = begin(journal)
+    record_listed(journal, run, 1, range(3))
+    missing, damaged = outcome(1, 0, Outcome.FAILED, error="not-found"), outcome(1, 1, Outcome.FAILED)
+    journal.record_outcomes(run, [missing, damaged, outcome(1, 2)])
+    if verb == "resume":
+        run = begin(journal, None, verb="resume")
+        assert journal.owe_again(run) == 2
+    else:
+        run = begin(journal)
+        journal.record_series(run, [(record(1), folder(1))], now=NOW)
+    assert [row.series.series_uid for row in journal.unlisted_series(run)] == [series_uid(1)]
+    assert states(journal, 1) == ["owed", "held"]
+    assert journal.failures(limit=10) == []
+    record_listed(journal, run, 1, range(3))
+    assert states(journal, 1) == ["owed", "owed", "held"]
+
+
 def test_leaves_a_series_that_the_archive_did_not_know_to_resolving(journal: Journal) -> None:
     wanted = Selection(series=(series_uid(1),))
     journal.record_series_failure(begin(journal, wanted), series_uid(1), error="not-found", message="", attempts=1)

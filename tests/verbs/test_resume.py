@@ -47,6 +47,24 @@ async def test_downloads_what_failed_from_the_archive_of_the_last_run(tmp_path: 
     assert checksums_on_disk(tmp_path / "mirror") == checksums_of(MADE_UP)
 
 
+async def test_asks_the_list_for_an_instance_that_it_did_not_have(tmp_path: Path) -> None:
+    """NBIA answers a request for an instance that it does not have with a server error, after which it is repeated."""
+    named, *rest = MADE_UP[:3]
+    wanted = Selection(series=(named.series_uid,), instances=((named.series_uid, (named.sop_uid, rest[0].sop_uid)),))
+    mirror = tmp_path / "mirror"
+    async with BadArchive(rest) as archive:
+        choice = archive.choice(tmp_path)
+        report = await bulkdl.mirror_async(wanted, to=mirror, archive=choice, settings=QUICK)
+        for verb in (report, await bulkdl.resume_async(mirror, archive=choice, settings=QUICK)):
+            (failure,) = verb.failures
+            assert (failure.instance, failure.error) == (named.sop_uid, "not-found")
+        assert [seen.query["SOPInstanceUID"] for seen in archive.asked("getSingleImage")] == [rest[0].sop_uid]
+        archive.made_up.append(named)
+        report = await bulkdl.resume_async(mirror, archive=choice, settings=QUICK)
+    assert (report.outcome, report.instances.fetched) == (RunOutcome.COMPLETE, 1)
+    assert checksums_on_disk(mirror) == checksums_of([named, rest[0]])
+
+
 async def test_does_not_wait_for_pydicom_where_nothing_is_owed(tmp_path: Path) -> None:
     program = "import bulkdl, sys; print(bulkdl.resume(sys.argv[1]).outcome, 'pydicom' in sys.modules)"
     async with BadArchive(MADE_UP) as archive:
