@@ -272,6 +272,24 @@ def _difference(expected: SeriesSize, series: Series) -> str | None:
     return ", ".join(parts) or None
 
 
+async def check_found(selection: Selection, found: Resolution, archive: Archive) -> list[Failure]:
+    """The failures of resolving, one for each question that found nothing.
+
+    Raises RequestFailed: nothing was found, and the archive failed to answer a question; SelectionError: nothing was
+    found, and no Series or instance was requested by name.
+    """
+    failures = found.failures()
+    if not found.series and found.failed:
+        raise found.failed[0][1]
+    if (
+        not found.series
+        and selection.since is None
+        and not any(failure.series or failure.instance for failure in failures)
+    ):
+        raise SelectionError(await explain_nothing(selection, found.not_found, archive))
+    return failures
+
+
 async def explain_nothing(selection: Selection, questions: Sequence[SeriesQuestion], archive: Archive) -> str:
     """One line about a selection without any Series; suggests the name of a Collection that may be misspelt."""
     shown = "; ".join(str(question) for question in questions[:_QUESTIONS_SHOWN]) or "the criteria together"

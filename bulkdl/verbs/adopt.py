@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -49,7 +50,6 @@ from bulkdl.store.importing import ImportJob, ImportMode, bring, remove_taken
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.store.partials import partial_name
-from bulkdl.verbs import common
 from bulkdl.verbs.adoption.batch import Examination, Examined, FileKind, Import, Refused, examine
 from bulkdl.verbs.adoption.places import SeriesPlaces, choose_places, places_of
 from bulkdl.verbs.adoption.processes import AdoptProcesses
@@ -65,10 +65,11 @@ from bulkdl.verbs.adoption.sources import (
 )
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import NewLayout, OpenMirror, RunOptions, now
 from bulkdl.verbs.connections.reach import archive_terms, choose_archive
 from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.folders import mirror_around
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, open_mirror, place_series
+from bulkdl.verbs.runs.options import NewLayout, RunOptions, context_of
 
 _REFUSALS_NAMED: Final = 1_000
 _ANNOUNCE_SECONDS: Final = 0.25
@@ -108,7 +109,7 @@ async def adopt_async(folder: Paths, **options: Unpack[AdoptOptions]) -> AdoptRe
     chosen = parse_layout(layout) if layout is not None else None
     if options.get("rebuild"):
         await asyncio.to_thread(_set_journal_aside, to)
-    async with common.open_mirror(to, "adopt") as mirror:
+    async with open_mirror(to, "adopt") as mirror:
         return await _adopt(mirror, source, chosen, options)
 
 
@@ -126,7 +127,7 @@ def _find_folder(folder: Paths) -> Path:
 
 async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, options: AdoptOptions) -> AdoptReport:
     started = time.monotonic()
-    context = common.context_of(options)
+    context = context_of(options)
     name, url, with_md5 = await _archive_of(mirror, options.get("archive"))
     settled = await mirror.settle_layout(layout, context.sink)
     by, collection = ImportMode(options.get("by", ImportMode.LINK)), options.get("collection")
@@ -137,7 +138,7 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
         archive_url=url,
         selection=None,
         settings={"source": storable(str(source)), "by": by.value, "collection": collection},
-        now=now(),
+        now=datetime.now(UTC),
     )
     root = mirror.files.root
     context.sink(RunStarted(run.id, str(root), str(source)))
@@ -157,7 +158,7 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
         report = adopting.report(outcome, counts.held_bytes, time.monotonic() - started)
         document = report.as_json()
         document.pop("problems")
-        await mirror.journal(Journal.end_run, run.id, outcome=outcome, counts=document, now=now())
+        await mirror.journal(Journal.end_run, run.id, outcome=outcome, counts=document, now=datetime.now(UTC))
     return report
 
 
@@ -467,7 +468,7 @@ class _Adopting:
     async def _journal(self, folders: list[tuple[Series, str]], batch: list[Candidate]) -> None:
         outcomes = [_outcome(candidate) for candidate in batch]
         names = [outcome.name for outcome in outcomes]
-        await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=now())
+        await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=datetime.now(UTC))
         self.series.update(outcome.series_uid for outcome in outcomes)
         self._count_adopted(len(batch))
         self.not_decoded += sum(outcome.is_not_decoded for outcome in outcomes)
@@ -525,5 +526,5 @@ def _look_up(
     journal: Journal, keys: list[InstanceKey], series: list[Series], layout: Layout
 ) -> tuple[dict[InstanceKey, HeldPlace], list[tuple[Series, str]], dict[SeriesUid, SeriesPlaces]]:
     """Which instances are held, and the folders and places of Series. Runs on the journal's thread."""
-    folders = common.place_series(journal, series, layout)
+    folders = place_series(journal, series, layout)
     return journal.find_all_held(keys), folders, places_of(journal, folders, layout)

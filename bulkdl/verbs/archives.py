@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -34,9 +35,9 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
 from bulkdl.verbs.calls.blocking import blocking
-from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
 from bulkdl.verbs.connections.endpoints import profile_of
+from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.connections.service_clients import SERVICES
 
@@ -126,7 +127,7 @@ async def update_index_async(archive: str | ArchiveChoice = IDC, *, sink: Sink =
         if not isinstance(opened.client, IdcArchive):
             raise ConfigurationError(f"the archive {opened.client.name} has no index; {IDC} has one")
         await opened.client.update_index()
-        return (await opened.client.catalogue()).release.described(now().date())
+        return (await opened.client.catalogue()).release.described(datetime.now(UTC).date())
 
 
 update_index = blocking(update_index_async)
@@ -160,7 +161,7 @@ class _Connection:
             async with open_archive(replace(self.choice, access=access), RunContext(settings, ignore)) as opened:
                 client = parts_of(opened.client)[-1]
                 if isinstance(client, IdcArchive) and await client.has_index():
-                    self.release = (await client.catalogue()).release.described(now().date())
+                    self.release = (await client.catalogue()).release.described(datetime.now(UTC).date())
                 await self._step("api", lambda: self._list_collections(client))
                 await self._step("image", lambda: self._fetch_image(client))
         except BulkdlError as error:

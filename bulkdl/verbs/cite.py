@@ -28,7 +28,7 @@ from bulkdl.model.options import Option
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.records import Series, SeriesKind
 from bulkdl.model.reports.cite import CitedDataSet, CiteReport
-from bulkdl.resolve.resolution import Resolution, resolve
+from bulkdl.resolve.resolution import Resolution, check_found, resolve
 from bulkdl.services.citations import (
     CitationFormat,
     KnownReferences,
@@ -38,11 +38,12 @@ from bulkdl.services.citations import (
 )
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Given
-from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.connections.data_commons import choose_commons
+from bulkdl.verbs.connections.open_archive import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.manifest_lock import digest_of_mirror, mirror_to_lock
 from bulkdl.verbs.mirrors.folders import require_mirror
+from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 

@@ -22,9 +22,9 @@ from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import Noted, RunContext, Sink, ignore
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.calls.blocking import blocking
-from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.connections import endpoints
 from bulkdl.verbs.connections.endpoint_methods import EndpointMethods
+from bulkdl.verbs.connections.open_archive import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.tables.records import Record, Records, columns_of, read_row
 

@@ -13,6 +13,7 @@ import ssl
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -33,7 +34,7 @@ from bulkdl.store.space import measure
 from bulkdl.verbs.archives import CheckOutcome, archives_async
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import now, open_archive
+from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.connections.reach import choose_archive, reach
 
 _PACKAGE: Final = "bulkdl"
@@ -166,7 +167,7 @@ async def _index(choice: ArchiveChoice) -> Check:
         async with open_archive(here, RunContext(FetchSettings(), ignore)) as opened:
             client = opened.client
             if isinstance(client, IdcArchive) and await client.has_index():
-                release = (await client.catalogue()).release.described(now().date())
+                release = (await client.catalogue()).release.described(datetime.now(UTC).date())
                 return Check("cache", "index of IDC", release)
     except BulkdlError as error:
         return Check("cache", "index of IDC", str(error), CheckState.FAILED)

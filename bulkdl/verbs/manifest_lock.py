@@ -36,17 +36,18 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve.listing import finding, list_until_complete
 from bulkdl.resolve.object_heads import identified
-from bulkdl.resolve.resolution import Resolution, resolve
+from bulkdl.resolve.resolution import Resolution, check_found, resolve
 from bulkdl.runtime.disk import disk_errors, is_folder
 from bulkdl.runtime.tasks import as_iterator, run_pool
 from bulkdl.verbs.calls.announcer import Announcer
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Given, Paths
-from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.connections.data_commons import choose_commons
+from bulkdl.verbs.connections.open_archive import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.locks.holder import unproven
 from bulkdl.verbs.mirrors.folders import require_mirror
+from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 from bulkdl.verbs.selections.named_instances import find_series_of_instances

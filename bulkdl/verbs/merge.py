@@ -27,10 +27,10 @@ from bulkdl.store.mirror_lock import holder
 from bulkdl.verbs.calls.announcer import Announcer
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import OpenMirror, open_mirror
 from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
 from bulkdl.verbs.mirrors.merged_series import SeriesJoiner
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, open_mirror
 from bulkdl.verbs.runs.recorded_run import recorded_run
 from bulkdl.verbs.runs.side_texts import has_side_files, renew_side_files, write_side_files
 

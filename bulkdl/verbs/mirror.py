@@ -16,22 +16,21 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Given, Paths
-from bulkdl.verbs.common import (
+from bulkdl.verbs.connections.data_commons import choose_commons
+from bulkdl.verbs.connections.open_archive import open_archive
+from bulkdl.verbs.connections.reach import choose_archive
+from bulkdl.verbs.mirrors.folders import refuse_inside_mirror
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, open_mirror
+from bulkdl.verbs.runs.mirror_run import begin_run
+from bulkdl.verbs.runs.options import (
     DownloadOptions,
     NewLayout,
     OnSeries,
     OnSeriesAtOnce,
     OnSeriesTimeout,
-    OpenMirror,
     context_of,
-    open_archive,
-    open_mirror,
     with_command,
 )
-from bulkdl.verbs.connections.data_commons import choose_commons
-from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.mirrors.folders import refuse_inside_mirror
-from bulkdl.verbs.runs.mirror_run import begin_run
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 from bulkdl.verbs.selections.named_instances import find_series_of_instances

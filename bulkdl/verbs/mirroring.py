@@ -16,9 +16,9 @@ from bulkdl.model.reports.run import RunReport
 from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.tasks import Tasks
 from bulkdl.verbs.calls.signatures import Given, Paths
-from bulkdl.verbs.common import context_of
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirror import mirror_selection
+from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.select import Wanted, choose_selection
 
 _MOST_WAITING: Final = 1_000  # completed Series; of more, the run keeps only the UIDs

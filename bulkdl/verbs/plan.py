@@ -27,16 +27,17 @@ from bulkdl.model.reports.base import Failure, SeriesCounts
 from bulkdl.model.reports.plan import PlannedCollection, PlannedLicense, PlanReport
 from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
-from bulkdl.resolve.resolution import Earlier, Resolution, resolve
+from bulkdl.resolve.resolution import Earlier, Resolution, check_found, resolve
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.space import measure
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Given, Paths
-from bulkdl.verbs.common import FIRST_ANSWER_SECONDS, check_found, context_of, open_archive
 from bulkdl.verbs.connections.data_commons import choose_commons
+from bulkdl.verbs.connections.open_archive import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
 from bulkdl.verbs.runs.agreements import missing_agreement
+from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 from bulkdl.verbs.selections.named_instances import find_series_of_instances

@@ -14,8 +14,8 @@ from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.calls.announcer import Announcer
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import open_mirror
 from bulkdl.verbs.mirrors.folders import require_mirror
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.recorded_run import recorded_run
 from bulkdl.verbs.runs.side_texts import renew_side_files
 from bulkdl.verbs.runs.unfinished_work import has_open_prune

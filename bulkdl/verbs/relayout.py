@@ -19,9 +19,9 @@ from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.calls.announcer import Announcer
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import OpenMirror, open_mirror
 from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.mirrors.moves import Moves
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, open_mirror
 from bulkdl.verbs.mirrors.views import View, prepare_view
 from bulkdl.verbs.runs.recorded_run import recorded_run
 from bulkdl.verbs.runs.side_texts import renew_side_files

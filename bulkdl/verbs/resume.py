@@ -12,18 +12,12 @@ from bulkdl.model.reports.run import RunReport
 from bulkdl.store.layout import parse_layout
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import (
-    DownloadOptions,
-    NewLayout,
-    kept_context,
-    open_archive,
-    open_mirror,
-    with_command,
-    with_supporting,
-)
+from bulkdl.verbs.connections.open_archive import open_archive, with_supporting
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.mirror_run import begin_run
+from bulkdl.verbs.runs.options import DownloadOptions, NewLayout, kept_context, with_command
 
 
 class ResumeOptions(DownloadOptions, total=False):

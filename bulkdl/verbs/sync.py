@@ -27,20 +27,14 @@ from bulkdl.resolve.resolution import Resolution, resolve
 from bulkdl.store.layout import Layout
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import (
-    DownloadOptions,
-    RunOptions,
-    kept_context,
-    open_archive,
-    open_mirror,
-    with_command,
-    with_supporting,
-)
+from bulkdl.verbs.connections.open_archive import open_archive, with_supporting
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.locks.changes import LockedChanges
 from bulkdl.verbs.mirrors.folders import kept_locks
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.mirrors.replaced_files import replace_files
 from bulkdl.verbs.runs.mirror_run import MirrorRun, begin_run
+from bulkdl.verbs.runs.options import DownloadOptions, RunOptions, kept_context, with_command
 
 _RELEASE: Final = re.compile(r"\brelease (\d{1,9})\b", re.ASCII)
 _ASKED_AT_ONCE: Final = 500  # Series, of which the archive is asked whether it still has them

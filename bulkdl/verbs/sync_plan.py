@@ -25,9 +25,10 @@ from bulkdl.resolve.denied_series import DeniedSeries
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import kept_context, open_archive
+from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.mirrors.held_references import HeldReferences
+from bulkdl.verbs.runs.options import kept_context
 from bulkdl.verbs.sync import SyncOptions, denied_series, find_present, older_index, repeated_selections, too_many
 
 

@@ -40,18 +40,12 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import Layout, parse_layout
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
-from bulkdl.verbs.common import (
-    NewLayout,
-    RunOptions,
-    context_of,
-    kept_context,
-    open_archive,
-    open_mirror,
-    with_supporting,
-)
+from bulkdl.verbs.connections.open_archive import open_archive, with_supporting
 from bulkdl.verbs.connections.reach import choose_archive
 from bulkdl.verbs.mirrors.folders import kept_locks, require_mirror, require_settled
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.mirror_run import begin_run
+from bulkdl.verbs.runs.options import NewLayout, RunOptions, context_of, kept_context
 from bulkdl.verbs.verification.files import Damage, FileVerification
 from bulkdl.verbs.verification.locked_folder import verify_against
 

@@ -9,7 +9,8 @@ import bulkdl
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.resolution import Earlier, Resolution, resolve
-from bulkdl.verbs.common import context_of, open_archive
+from bulkdl.verbs.connections.open_archive import open_archive
+from bulkdl.verbs.runs.options import context_of
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -33,8 +34,8 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.tasks import running_alongside, together
 from bulkdl.services.datacite import DoiRecord
-from bulkdl.verbs.common import now, open_archive
 from bulkdl.verbs.connect import ConnectedArchive
+from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.connections.service_clients import (
     COLLECTION_MANAGER,
     DATACITE,
@@ -218,7 +219,7 @@ class DataSetSources:
         if self.is_demo:
             return _Answer(source, None, is_fresh=False, stamp=stamp)
         last = read_answer(self.choice.cache, source.name, source.address)
-        is_fresh = last is not None and last.is_fresh(stamp, now()) and self.asking is not Asking.ALWAYS
+        is_fresh = last is not None and last.is_fresh(stamp, datetime.now(UTC)) and self.asking is not Asking.ALWAYS
         return _Answer(source, last, is_fresh, stamp)
 
     def _may_ask(self, answer: _Answer) -> bool:
@@ -255,7 +256,7 @@ class DataSetSources:
             archive=source.archive,
             stamp=await asyncio.to_thread(source.stamp),
             release=release,
-            time=now().replace(microsecond=0),
+            time=datetime.now(UTC).replace(microsecond=0),
             data_sets=tuple(data_sets),
         )
         if not self.is_demo:

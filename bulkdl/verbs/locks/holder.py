@@ -35,8 +35,8 @@ from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports.base import Failure
 from bulkdl.store.files import MirrorFiles
-from bulkdl.verbs.common import OpenMirror
 from bulkdl.verbs.locks.files import open_lock
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 
 _FAILURES: Final = 1_000_000
 

@@ -14,8 +14,8 @@ from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink
 from bulkdl.model.ids import SeriesUid
 from bulkdl.store.layout import Layout
-from bulkdl.verbs.common import OpenMirror
 from bulkdl.verbs.mirrors.moves import Moves
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 
 _PAGE: Final = 100
 _MOST_TOLD: Final = 20

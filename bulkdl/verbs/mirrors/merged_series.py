@@ -28,7 +28,7 @@ from bulkdl.store.importing import ImportMode, bring
 from bulkdl.store.layout import InstanceNumbers, Layout, special_name
 from bulkdl.store.partials import partial_name
 from bulkdl.store.safe_names import fold
-from bulkdl.verbs.common import OpenMirror, place_series
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, place_series
 
 _MOST_NAMED: Final = 1_000
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from bulkdl.archive.base import Archive
@@ -20,7 +21,6 @@ from bulkdl.journal.thread import JournalThread
 from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.events import Noted, RunContext
 from bulkdl.model.records import Series
-from bulkdl.verbs.common import now
 
 _SECONDS: Final = 60.0  # for one Collection; everything else may be finished by then
 _MOST_COLLECTIONS: Final = 1_000  # of one run: an archive may name a Collection for each Series
@@ -80,11 +80,11 @@ class CollectionsToDescribe:
 
     async def _ask_for(self, collection: str, patient_id: str | None, archive: Archive, journal: JournalThread) -> None:
         async def take(found: Descriptions) -> None:
-            await journal(Journal.record_descriptions, self.run, found, now=now())
+            await journal(Journal.record_descriptions, self.run, found, now=datetime.now(UTC))
 
         with suppress(AccessDenied, NotFound, RequestRejected):  # the archive does not have that, which is an answer
             await archive.describe(collection, take, patient_id=patient_id)
-        await journal(Journal.end_describing, self.run, collection, now=now())
+        await journal(Journal.end_describing, self.run, collection, now=datetime.now(UTC))
 
 
 def _undescribed(journal: Journal, batch: Sequence[Series]) -> list[Series]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -30,14 +31,14 @@ from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome
 from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.listing import ListSteps, list_instances
-from bulkdl.resolve.resolution import Earlier, Resolution, resolve
+from bulkdl.resolve.resolution import Earlier, Resolution, check_found, resolve
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
 from bulkdl.store.layout import Layout, special_name
 from bulkdl.store.space import check_fits, measure
-from bulkdl.verbs import common
-from bulkdl.verbs.common import OpenArchive, OpenMirror
+from bulkdl.verbs.connections.open_archive import OpenArchive
 from bulkdl.verbs.mirrors.counted_names import CountedNames
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, place_series
 from bulkdl.verbs.mirrors.replaced_files import replace_files
 from bulkdl.verbs.runs.agreements import agreement_of, require_agreement
 from bulkdl.verbs.runs.collection_descriptions import CollectionsToDescribe
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from bulkdl.resolve.denied_series import DeniedSeries
     from bulkdl.verbs.locks.changes import LockedChanges
 
+_FAILURES_NAMED: Final = 1_000  # in a report; the journal has all of them
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
 _COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # no other part uses the files meanwhile
 
@@ -67,7 +69,7 @@ async def begin_run(
     profile = archive.settings.profile
     if (agreement := agreement_of(profile, archive.choice)) is not None:
         agrees = archive.choice.agrees
-        await mirror.journal(require_agreement, agreement, common.now(), agrees=agrees)
+        await mirror.journal(require_agreement, agreement, datetime.now(UTC), agrees=agrees)
     run = await mirror.journal(
         Journal.begin_run,
         verb=verb,
@@ -75,7 +77,7 @@ async def begin_run(
         archive_url=profile.url,
         selection=selection,
         settings=asdict(context.settings),
-        now=common.now(),
+        now=datetime.now(UTC),
     )
     context.sink(RunStarted(run.id, str(mirror.files.root), profile.url))
     settings = replace(archive.settings, root=mirror.files.root, fetch=context.settings, run_id=run.id)
@@ -353,7 +355,7 @@ class MirrorRun:
         if not found.series and not found.failed and selection.since is None:
             self._empty.append(run)
         try:
-            failures = await common.check_found(selection, found, self.client)
+            failures = await check_found(selection, found, self.client)
         except SelectionError as error:
             self._not_found.append(Failure("", None, error.code, str(error), 1))
             raise
@@ -559,7 +561,7 @@ class MirrorRun:
         counts = await journal(Journal.counts, self.run)
         whole = counts if self.run.selection_id is None else await journal(Journal.counts, None)
         traffic = self.coordinator.traffic()
-        failures = await journal(Journal.failures, self.run, limit=common.FAILURES_NAMED)
+        failures = await journal(Journal.failures, self.run, limit=_FAILURES_NAMED)
         total = sum((await journal(Journal.failures_by_error, self.run)).values())
         report = RunReport(
             mirror=str(self.mirror.files.root),
@@ -573,7 +575,7 @@ class MirrorRun:
             requests=traffic.requests,
             retries=traffic.retries,
             seconds=seconds,
-            failures=(*failures, *self._not_found[: common.FAILURES_NAMED]),
+            failures=(*failures, *self._not_found[:_FAILURES_NAMED]),
             failures_left_out=max(0, total - len(failures)),
             changes=self.changes,
             notes=tuple(self._notes),
@@ -585,20 +587,20 @@ class MirrorRun:
         )
         document = report.as_json()
         document.pop("failures")
-        document["unanswered"] = [failure.message for failure in self._not_found[: common.FAILURES_NAMED]]
-        await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=common.now())
+        document["unanswered"] = [failure.message for failure in self._not_found[:_FAILURES_NAMED]]
+        await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=datetime.now(UTC))
         for run in self._empty:
             await journal(Journal.forget_selection, run)
         return report
 
 
 def _complete_series(journal: Journal, series: Series, layout: Layout) -> None:
-    journal.complete_series(series, layout.folder(series, taken=journal.is_taken), now=common.now())
+    journal.complete_series(series, layout.folder(series, taken=journal.is_taken), now=datetime.now(UTC))
 
 
 def _record_series(journal: Journal, /, run: Run, batch: FoundSeries, layout: Layout, **options: Any) -> list[Series]:
-    now = common.now()
-    moved = journal.record_series(run, common.place_series(journal, batch.series, layout), now=now, **options)
+    now = datetime.now(UTC)
+    moved = journal.record_series(run, place_series(journal, batch.series, layout), now=now, **options)
     journal.record_descriptions(run, batch.descriptions, now=now)
     return moved
 

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.base import RunOutcome
-from bulkdl.verbs.common import OpenMirror, now
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ async def recorded_run(mirror: OpenMirror, verb: str, settings: Mapping[str, Any
         archive_url=last.archive_url,
         selection=None,
         settings=settings,
-        now=now(),
+        now=datetime.now(UTC),
     )
     try:
         yield ended
@@ -46,4 +47,4 @@ async def recorded_run(mirror: OpenMirror, verb: str, settings: Mapping[str, Any
         ended.outcome = RunOutcome.INTERRUPTED
         raise
     finally:
-        await mirror.journal(Journal.end_run, run.id, outcome=ended.outcome, counts=ended.counts, now=now())
+        await mirror.journal(Journal.end_run, run.id, outcome=ended.outcome, counts=ended.counts, now=datetime.now(UTC))

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,7 @@ from bulkdl.services.citations import (
 from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
 from bulkdl.store.side_files import SideFiles
 from bulkdl.store.side_names import CITATION, LICENSE, METADATA, README, folder_of_collection
-from bulkdl.verbs.common import OpenMirror, now
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 from bulkdl.verbs.tables.journal_tables import ExportTable, columns, metadata_rows
 
 _PROPERTY: Final = "side_files"
@@ -98,7 +98,7 @@ def _write(mirror: OpenMirror, *, has_changed: bool) -> _Made | None:
         for path, text in texts.of_collections():
             files.put(path, [text])
         changed = files.written != {path: digest for path, digest in known.items() if path != README}
-        at = datetime.fromisoformat(before["at"]) if "at" in before and not changed else now()
+        at = datetime.fromisoformat(before["at"]) if "at" in before and not changed else datetime.now(UTC)
         files.put(README, [texts.readme(at)])
         files.remove_others()
         kept = json.dumps({"state": state, "files": files.written, "at": at.isoformat(timespec="seconds")})

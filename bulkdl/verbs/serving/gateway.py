@@ -36,7 +36,8 @@ from bulkdl.server.catalogue.holdings import HeldFile, Holdings
 from bulkdl.server.responses import Unavailable
 from bulkdl.server.supply import ListedInstance, Wanted
 from bulkdl.store.layout import Layout
-from bulkdl.verbs.common import OpenArchive, OpenMirror, open_archive, open_mirror
+from bulkdl.verbs.connections.open_archive import OpenArchive, open_archive
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror, open_mirror
 from bulkdl.verbs.runs.mirror_run import MirrorRun, begin_run
 from bulkdl.verbs.serving.archive_lists import ArchiveLists
 from bulkdl.verbs.serving.catalogue_loading import CatalogueLoading

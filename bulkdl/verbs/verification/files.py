@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -31,7 +31,6 @@ from bulkdl.store.files import MirrorFiles
 from bulkdl.store.side_names import is_side_file
 from bulkdl.store.state_files import forget_state, load_state, save_state
 from bulkdl.store.walking import Found, FoundKind, walk
-from bulkdl.verbs.common import now
 from bulkdl.verbs.verification.batch import ExpectedFile, verify_batch
 
 _PROGRAM: Final = "bulkdl.verbs.verification.batch"
@@ -73,7 +72,7 @@ class FileVerification:
     again: Batch = field(default_factory=list)
     _run: int = field(init=False)
     _counts: Counts = field(init=False)
-    _since: datetime = field(default_factory=now)
+    _since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _read: dict[int, int] = field(default_factory=dict)  # bytes of the batches that are not recorded, by number
     _kept: float = field(default_factory=time.monotonic)
 

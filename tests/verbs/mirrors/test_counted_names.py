@@ -15,7 +15,7 @@ from bulkdl.journal.moves import FileMove, SeriesMove
 from bulkdl.model.events import Event, Noted
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.layout import FORMER_LAYOUTS, parse_layout
-from bulkdl.verbs.common import open_mirror
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.layouts import assert_holds, mirror_of

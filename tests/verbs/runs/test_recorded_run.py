@@ -9,7 +9,7 @@ import pytest
 
 import bulkdl
 from bulkdl.model.reports.base import RunOutcome
-from bulkdl.verbs.common import open_mirror
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.recorded_run import recorded_run
 from tests.support.dicom_files import instances
 from tests.support.layouts import mirror_of

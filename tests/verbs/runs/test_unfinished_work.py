@@ -13,7 +13,7 @@ from bulkdl.errors import DiskError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
-from bulkdl.verbs.common import open_mirror
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.recorded_run import recorded_run
 from bulkdl.verbs.status import read_status
 from tests.support.bad_archive import BadArchive

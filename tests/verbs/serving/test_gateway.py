@@ -35,9 +35,9 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.server.app import make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root
 from bulkdl.server.nbia.apis import SERVICES_PATH
-from bulkdl.verbs.common import context_of
 from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.serve import Served, serve_async
 from bulkdl.verbs.serving.gateway import NotedOutage, open_gateway
 from bulkdl.verbs.status import status_async

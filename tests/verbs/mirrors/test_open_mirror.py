@@ -6,15 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bulkdl.errors import ConfigurationError, MirrorLocked
+from bulkdl.errors import MirrorLocked
 from bulkdl.journal.journal import Journal
-from bulkdl.model.events import RunContext, ignore
-from bulkdl.model.settings import FetchSettings
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.layout import DEFAULT_LAYOUT, parse_layout
-from bulkdl.verbs.common import context_of, open_archive, open_mirror, place_series
-from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.mirrors.folders import require_mirror
+from bulkdl.verbs.mirrors.open_mirror import open_mirror, place_series
 from tests.support.journals import NOW, begin, record
 
 
@@ -52,14 +49,3 @@ def test_a_series_keeps_its_folder(tmp_path: Path) -> None:
         journal.record_series(run, [(first, folder)], now=NOW)
         again = place_series(journal, [record(0)], parse_layout("{collection}/{series}"))
         assert again == [(first, folder)]
-
-
-def test_options_become_a_context() -> None:
-    context = context_of({"settings": FetchSettings(workers=3)})
-    assert (context.settings.workers, context.sink, context.stop.is_set()) == (3, ignore, False)
-
-
-async def test_an_unknown_archive_is_an_error_on_entering() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean tcia"):
-        async with open_archive(reach("tcai"), RunContext()):
-            pass
