@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from bulkdl.verbs.adopt import adopt, adopt_async
     from bulkdl.verbs.archives import archives, archives_async
     from bulkdl.verbs.cite import cite, cite_async
-    from bulkdl.verbs.connect import ConnectedArchive as Archive
     from bulkdl.verbs.connect import connect, query, query_async
+    from bulkdl.verbs.connections.connected_archive import ConnectedArchive as Archive
     from bulkdl.verbs.connections.reach import reach
     from bulkdl.verbs.describe import describe, describe_async
     from bulkdl.verbs.doctor import doctor, doctor_async
@@ -133,7 +133,8 @@ _ELSEWHERE: Final = {
     "bulkdl.errors": ("BulkdlError",),
     "bulkdl.model.selection": ("Selection",),
     "bulkdl.model.settings": ("FetchSettings",),
-    "bulkdl.verbs.connect": ("Archive", "query"),
+    "bulkdl.verbs.connect": ("query",),
+    "bulkdl.verbs.connections.connected_archive": ("Archive",),
     "bulkdl.verbs.connections.reach": ("reach",),
     "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
     "bulkdl.verbs.open": ("Mirror",),

@@ -35,7 +35,7 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import together
 from bulkdl.verbs.calls.blocking import blocking
-from bulkdl.verbs.connect import ConnectedArchive
+from bulkdl.verbs.connections.connected_archive import ConnectedArchive
 from bulkdl.verbs.connections.endpoints import profile_of
 from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.connections.reach import choose_archive

@@ -16,7 +16,7 @@ from bulkdl.errors import AccessDenied, ArchiveError, ArchiveRefused, Unexpected
 from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.settings import FetchSettings
 from bulkdl.verbs.calls.blocking import blocking
-from bulkdl.verbs.connect import open_for_questions
+from bulkdl.verbs.connections.connected_archive import open_for_questions
 from bulkdl.verbs.connections.endpoints import dialect_of, find
 from bulkdl.verbs.connections.reach import choose_archive
 

@@ -8,7 +8,7 @@ from typing import Final
 import bulkdl
 from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.nbia.endpoints import Answer, Endpoint, Kind
-from bulkdl.verbs.connect import python_name
+from bulkdl.verbs.connections.connected_archive import python_name
 
 STUBS: Final = Path(bulkdl.__file__).parent / "verbs" / "connections" / "endpoint_methods.pyi"
 
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any, TypeAlias
 
-from bulkdl.verbs.connect import EndpointCall
+from bulkdl.verbs.connections.connected_archive import EndpointCall
 from bulkdl.verbs.tables.records import Record, Records
 
 Criterion: TypeAlias = str | int | float | bool | date | Iterable[str] | None

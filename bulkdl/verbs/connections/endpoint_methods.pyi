@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any, TypeAlias
 
-from bulkdl.verbs.connect import EndpointCall
+from bulkdl.verbs.connections.connected_archive import EndpointCall
 from bulkdl.verbs.tables.records import Record, Records
 
 Criterion: TypeAlias = str | int | float | bool | date | Iterable[str] | None

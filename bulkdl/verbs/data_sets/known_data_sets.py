@@ -34,7 +34,7 @@ from bulkdl.model.settings import FetchSettings
 from bulkdl.model.text import one_line, shortened
 from bulkdl.runtime.tasks import running_alongside, together
 from bulkdl.services.datacite import DoiRecord
-from bulkdl.verbs.connect import ConnectedArchive
+from bulkdl.verbs.connections.connected_archive import ConnectedArchive
 from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.connections.service_clients import (
     COLLECTION_MANAGER,
