@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Iterator
-from datetime import date
 from json import loads
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 import bulkdl
-from bulkdl.archive.nbia.endpoints import NBIA_ADVANCED, NBIA_V1, NBIA_V2, NBIA_V4, TCIA_V3
-from bulkdl.errors import ConfigurationError, UnexpectedAnswer
-from bulkdl.model.events import Event, Noted
+from bulkdl.errors import ConfigurationError
 from bulkdl.verbs.connect import query_async, query_body
-from bulkdl.verbs.connections.connected_archive import ConnectedArchive, python_name
 from tests.support.bad_archive import BadArchive
-from tests.support.commands import RunningArchive, serve
-from tests.support.dicom_files import instances, write_folder
-from tests.support.faults import FaultyServer, in_turn, json
+from tests.support.dicom_files import instances
 
 MADE_UP = list(instances(series=1, per_series=2))
 SERIES = MADE_UP[0].series_uid
