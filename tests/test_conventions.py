@@ -65,6 +65,8 @@ _TESTED_BY: Final[dict[str, str]] = {
     "archive/aiohttp_transport.py": "archive/test_transports.py",  # the test is on both transports
     "archive/connection_errors.py": "archive/test_http.py",  # their words, which the test reads
     "archive/http_transport.py": "archive/test_transports.py",  # a protocol; the test is on its implementations
+    "archive/idc/index_descriptions.py": "archive/idc/test_catalogue.py",  # rows that a catalogue reads
+    "archive/idc/index_rows.py": "archive/idc/test_catalogue.py",  # rows, as above
     "archive/drs/*.py": "archive/drs/test_archive.py",  # from a manifest to a mirror; pure rules in test_rules.py
     "archive/request.py": "archive/nbia/test_families.py",  # plain values that dialects make
     "archive/nbia/endpoints/*.py": "archive/nbia/test_endpoints.py",  # tables; the test goes over every line

@@ -30,7 +30,9 @@ from bulkdl.model.records import Entry, References, Series, SeriesSize
 from bulkdl.model.selection import Selection, folder_of
 
 if TYPE_CHECKING:
-    from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, IndexTotals, Release
+    from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexTotals
+    from bulkdl.archive.idc.index_rows import IndexedSeries
+    from bulkdl.archive.idc.release import Release
     from bulkdl.archive.idc.whole_index import WholeIndex
 
 CAPABILITIES: Final = Capabilities(ranges=True, lists_sop_uids=False, checksums=True, lists_checksums=True)

@@ -17,10 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 from weakref import WeakSet
 
 import duckdb
@@ -28,17 +27,23 @@ import duckdb
 from bulkdl.archive.base import SeriesQuestion
 from bulkdl.archive.idc import index
 from bulkdl.archive.idc.index import IndexFiles
-from bulkdl.errors import ConfigurationError, SelectionError
-from bulkdl.model.descriptions import (
-    NO_DESCRIPTIONS,
-    CollectionDescription,
-    Descriptions,
-    Publication,
-    ResultDescription,
+from bulkdl.archive.idc.index_descriptions import OF_COLLECTIONS, OF_RESULTS, collection_of, result_of
+from bulkdl.archive.idc.index_rows import (
+    BYTES,
+    COLLECTION,
+    EARLIER,
+    SERIES,
+    IndexedSeries,
+    Row,
+    earlier_series_of,
+    parents_of,
+    series_of,
 )
-from bulkdl.model.ids import SeriesUid, StudyUid, is_uid
-from bulkdl.model.markup import html_text
-from bulkdl.model.records import Patient, References, Series, Study
+from bulkdl.archive.idc.release import Release
+from bulkdl.errors import ConfigurationError, SelectionError
+from bulkdl.model.descriptions import CollectionDescription, Descriptions
+from bulkdl.model.ids import SeriesUid, is_uid
+from bulkdl.model.records import References, Series
 from bulkdl.model.selection import AnalysisResults, Selection, folder_of
 from bulkdl.model.text import folded, one_line, shortened
 
@@ -54,7 +59,6 @@ _SETTINGS: Final[dict[str, str | bool | int | float | list[str]]] = {
 _ROWS_AT_ONCE: Final = 2048  # the size of duckdb's own batches
 _LONG_LIST: Final = 10_000  # values of a parameter
 _NO_VALUES: Final[Mapping[str, Any]] = MappingProxyType({})
-_OLD_DAYS: Final = 183  # releases come two to six months apart
 _SHOWN_CHARACTERS: Final = 200
 _NO_DATES: Final = (
     "the index does not say when its releases were published, so it is not known what is new: "
@@ -63,7 +67,6 @@ _NO_DATES: Final = (
 
 _VERSION: Final = re.compile(r"\d+(?:\.\d+)*")
 _DOI: Final = re.compile(r"10\.\d{4,9}/\S+")
-_CREATIVE_COMMONS: Final = re.compile(r"CC (BY(?:-[A-Z]{2})*) (\d\.\d)")
 
 _OPTIONAL_COLUMNS: Final = ("PatientSex", "PatientAge", "SOPClassUID", "TransferSyntaxUID")
 
@@ -85,85 +88,25 @@ _IN_COLLECTIONS: Final = (
     " OR lower(source_DOI) IN (SELECT unnest($collections)))"
 )
 
-# What is not a UID, a folder or a bucket is refused, because it becomes part of paths and addresses.
-_UID: Final = "[0-9.]{1,64}"
-_UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_BUCKET: Final = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-IS_VALID: Final = (
-    f"regexp_full_match(SeriesInstanceUID, '{_UID}') AND regexp_full_match(StudyInstanceUID, '{_UID}')"
-    f" AND regexp_full_match(crdc_series_uuid, '{_UUID}') AND regexp_full_match(aws_bucket, '{_BUCKET}')"
-)
-"""The condition in SQL that a row names a Series."""
-
-_COLLECTION: Final = "coalesce(collection_id, '')"
-BYTES: Final = "CAST(round(series_size_MB * 1e6) AS BIGINT)"
-"""The bytes of a Series in SQL."""
-_BOTH: Final = f"""
-SELECT {IS_VALID}, SeriesInstanceUID, StudyInstanceUID, PatientID, {_COLLECTION}, Modality, {BYTES},
-  aws_bucket || '/' || crdc_series_uuid"""
-
 # The parts of questions below are constants; what the user gives are parameters.
-_SERIES: Final = f"""{_BOTH}, instanceCount, series_revised_idc_version, license_short_name, lower(source_DOI),
-  analysis_result_id IS NOT NULL, BodyPartExamined, Manufacturer, ManufacturerModelName, SeriesDescription,
-  TRY_CAST(SeriesNumber AS INTEGER), TRY_CAST(SeriesDate AS DATE), StudyDescription, TRY_CAST(StudyDate AS DATE),
-  PatientSex, PatientAge
-FROM series"""
-
-_EARLIER: Final = f"""{_BOTH}, max_idc_version, SeriesInstanceUID IN (SELECT SeriesInstanceUID FROM series)
-FROM prior WHERE """
 _LAST_OF_SERIES: Final = """SeriesInstanceUID IN (SELECT unnest($names))
 QUALIFY row_number() OVER (PARTITION BY SeriesInstanceUID ORDER BY max_idc_version DESC, crdc_series_uuid) = 1"""
 _IN_FOLDERS: Final = """crdc_series_uuid IN (SELECT unnest($names))
 QUALIFY row_number() OVER (PARTITION BY crdc_series_uuid ORDER BY max_idc_version DESC, aws_bucket) = 1"""
 
-_TOTALS: Final = f"SELECT {_COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({BYTES})::BIGINT FROM series"
+_TOTALS: Final = f"SELECT {COLLECTION}, count(*), sum(instanceCount)::BIGINT, sum({BYTES})::BIGINT FROM series"
 
-_LICENSED: Final = f"SELECT {_COLLECTION}, license_short_name, count(*), sum({BYTES})::BIGINT FROM series"
+_LICENSED: Final = f"SELECT {COLLECTION}, license_short_name, count(*), sum({BYTES})::BIGINT FROM series"
 
-_IDS: Final = f"SELECT DISTINCT {_COLLECTION}, coalesce(analysis_result_id, '') FROM series ORDER BY ALL"
+_IDS: Final = f"SELECT DISTINCT {COLLECTION}, coalesce(analysis_result_id, '') FROM series ORDER BY ALL"
 _NAMES: Final = "SELECT collection_id, collection_name FROM collections WHERE collection_name <> ''"
-_OF_COLLECTIONS: Final = (
-    *("description", "species", "cancer_types", "tumor_locations", "supporting_data", "program_id", "updated"),
-    *("subjects", "sources"),
-)
-_OF_RESULTS: Final = (
-    *("analysis_result_title", "source_DOI", "source_url", "description", "citation", "license_short_name"),
-    *("license_url", "collections", "modalities", "updated", "subjects"),
-)
 _DESCRIPTIONS: Final = (
-    f"SELECT {', '.join(_OF_COLLECTIONS)} FROM collections WHERE collection_id IN (SELECT unnest($ids))"
+    f"SELECT {', '.join(OF_COLLECTIONS)} FROM collections WHERE collection_id IN (SELECT unnest($ids))"
 )
-_RESULTS: Final = f"""SELECT analysis_result_id, {", ".join(_OF_RESULTS)} FROM results
+_RESULTS: Final = f"""SELECT analysis_result_id, {", ".join(OF_RESULTS)} FROM results
 WHERE analysis_result_id IN (SELECT DISTINCT analysis_result_id FROM series
   WHERE collection_id IN (SELECT unnest($ids)) AND analysis_result_id IS NOT NULL) ORDER BY 1"""
 _DATES: Final = "SELECT idc_version, TRY_CAST(version_timestamp AS DATE) AS day FROM releases WHERE day IS NOT NULL"
-
-_Row: TypeAlias = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A release of IDC. `version` is that of the index, empty where it does not say; its date may be unknown."""
-
-    number: int
-    version: str = ""
-    released: date | None = None
-
-    def __str__(self) -> str:
-        details = (str(self.released or ""), f"index {self.version}" if self.version else "")
-        shown = ", ".join(filter(None, details))
-        return f"IDC release {self.number}{f' ({shown})' if shown else ''}"
-
-    def is_old(self, today: date) -> bool:
-        """Whether there may be a newer release."""
-        return self.released is not None and (today - self.released).days > _OLD_DAYS
-
-    def described(self, today: date) -> str:
-        """The release, and what to do if it is old."""
-        if self.released is None or not self.is_old(today):
-            return str(self)
-        days = (today - self.released).days
-        return f"{self}: {days} days old, there may be a newer one: bulkdl archives --update-index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +129,6 @@ class IndexTotals:
     collections: tuple[CollectionTotal, ...]
     series_uids: tuple[str, ...]
     licensed: tuple[tuple[str, str | None, int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedSeries:
-    """Series of the index, their Patients and Studies, and the number of rows that name none."""
-
-    series: tuple[Series, ...] = ()
-    invalid_rows: int = 0
-    descriptions: Descriptions = NO_DESCRIPTIONS
 
 
 class IndexCursor:
@@ -222,17 +156,17 @@ class IndexCursor:
             some = {"values": values[at : at + _LONG_LIST]}
             self._cursor.execute(f"INSERT INTO given_{name} SELECT unnest($values)", some)
 
-    def fetchall(self) -> list[_Row]:
+    def fetchall(self) -> list[Row]:
         """All rows that are left."""
         with _index_errors(self._files):
             return self._cursor.fetchall()
 
-    def pages(self) -> Iterator[list[_Row]]:
+    def pages(self) -> Iterator[list[Row]]:
         """All rows that are left, page by page: as one list they take three times the memory."""
         while rows := self._page():
             yield rows
 
-    def _page(self) -> list[_Row]:
+    def _page(self) -> list[Row]:
         with _index_errors(self._files):
             return self._cursor.fetchmany(_ROWS_AT_ONCE)
 
@@ -267,10 +201,10 @@ class IdcCatalogue:
                     for name, column in index.REFERENCES.items()
                     if self._open(name.partition(".")[0], files.beside(name))
                 ]
-                has_names = self._open("collections", files.beside(index.COLLECTIONS), *_OF_COLLECTIONS)
+                has_names = self._open("collections", files.beside(index.COLLECTIONS), *OF_COLLECTIONS)
                 self._tables = {
                     "collections": has_names,
-                    "results": self._open("results", files.beside(index.RESULTS), *_OF_RESULTS),
+                    "results": self._open("results", files.beside(index.RESULTS), *OF_RESULTS),
                 }
                 has_dates = self._open("releases", files.beside(index.RELEASES))
                 self._dates: dict[int, date] = dict(self._rows(_DATES)) if has_dates else {}
@@ -322,7 +256,7 @@ class IdcCatalogue:
         ids.pop("", None)
         return names, ids
 
-    def _rows(self, question: str, values: Mapping[str, Any] = _NO_VALUES) -> list[_Row]:
+    def _rows(self, question: str, values: Mapping[str, Any] = _NO_VALUES) -> list[Row]:
         return self.cursor().execute(question, values).fetchall()
 
     # --- answers ------------------------------------------------------------------------------------------------------
@@ -365,10 +299,10 @@ class IdcCatalogue:
         """
         condition, values = self._condition(selection)
         objects = _objects_by_folder(selection.locations)
-        for rows in self.cursor().execute(_SERIES + condition, values).pages():
+        for rows in self.cursor().execute(SERIES + condition, values).pages():
             valid = [row for row in rows if row[0]]
-            series = tuple(_narrowed(self._series(row), objects) for row in valid)
-            parents = _parents(zip(series, (row[21:] for row in valid), strict=True))
+            series = tuple(_narrowed(series_of(row, self._names, self._dates), objects) for row in valid)
+            parents = parents_of(zip(series, (row[21:] for row in valid), strict=True))
             yield IndexedSeries(series, len(rows) - len(series), parents)
 
     def described(self, collection: str) -> Descriptions:
@@ -378,25 +312,8 @@ class IdcCatalogue:
         found = self._rows(_DESCRIPTIONS, values) if self._tables["collections"] else []
         results = self._rows(_RESULTS, values) if self._tables["results"] else []
         return Descriptions(
-            collections=tuple(_collection(collection, row) for row in found[:1]),
-            results=tuple(self._result(row) for row in results),
-        )
-
-    def _result(self, row: _Row) -> ResultDescription:
-        result, title, doi, url, description, citation, licence, licence_url, on, modalities, updated, patients = row
-        ids = [key.strip() for key in (on or "").split(",")]
-        return ResultDescription(
-            result=result,
-            title=title,
-            description=_text(description),
-            citation=_text(citation),
-            uri=_doi_address(doi) or url,
-            license_name=licence,
-            license_uri=licence_url,
-            collections=tuple(self._names.get(key, key) for key in ids if key),
-            modalities=modalities,
-            updated=updated,
-            patients=patients,
+            collections=tuple(collection_of(collection, row) for row in found[:1]),
+            results=tuple(result_of(row, self._names) for row in results),
         )
 
     def totals(self, selection: Selection) -> IndexTotals:
@@ -414,7 +331,7 @@ class IdcCatalogue:
         licensed = tuple((self._names[key], name, series, size or 0) for key, name, series, size in licences)
         return IndexTotals(collections, uids, licensed)
 
-    def sums(self, columns: str, selection: Selection, *, by: str) -> list[_Row]:
+    def sums(self, columns: str, selection: Selection, *, by: str) -> list[Row]:
         """Columns in SQL of the current Series that match, one row for each group of `by`, in its order.
 
         Raises:
@@ -450,8 +367,8 @@ class IdcCatalogue:
         """What the index says of its Collections, named as `Series` name them."""
         if not self._tables["collections"]:
             return ()
-        found = self._rows(f"SELECT collection_id, {', '.join(_OF_COLLECTIONS)} FROM collections")
-        return tuple(_collection(self._names[key], row) for key, *row in found if key in self._names)
+        found = self._rows(f"SELECT collection_id, {', '.join(OF_COLLECTIONS)} FROM collections")
+        return tuple(collection_of(self._names[key], row) for key, *row in found if key in self._names)
 
     def missing(self, selection: Selection) -> list[SeriesQuestion]:
         """The values of the selection that no Series of the current release has, whatever else is requested."""
@@ -485,55 +402,16 @@ class IdcCatalogue:
         """
         uids = [question.series_uid for question in missing if question.series_uid is not None]
         folders = [folder_of(question.criteria["folder"]) for question in missing if "folder" in question.criteria]
-        rows: list[_Row] = []
+        rows: list[Row] = []
         for condition, names in ((_LAST_OF_SERIES, uids), (_IN_FOLDERS, folders)):
             if names and self._has_earlier:
-                rows += self._rows(_EARLIER + condition, {"names": names})
+                rows += self._rows(EARLIER + condition, {"names": names})
         ids = {key for name in selection.collections for key in self._ids_of(name)}
         others = replace(selection, series=(), collections=())
         objects = _objects_by_folder(selection.locations)
-        found = (self._earlier_series(row) for row in rows if row[0] and (not ids or row[4] in ids))
+        found = (earlier_series_of(row, self._names) for row in rows if row[0] and (not ids or row[4] in ids))
         chosen = tuple(_narrowed(series, objects) for series in found if others.matches(series))
         return IndexedSeries(chosen, sum(not row[0] for row in rows))
-
-    # --- rows ---------------------------------------------------------------------------------------------------------
-
-    def _series(self, row: _Row) -> Series:
-        return Series(
-            series_uid=row[1],
-            study_uid=row[2],
-            patient_id=row[3] or "",
-            collection=self._names[row[4]],
-            modality=row[5],
-            size_bytes=row[6],
-            location=row[7],
-            image_count=row[8],
-            released=self._dates.get(row[9]),
-            license_name=row[10],
-            license_uri=license_uri(row[10]),
-            collection_uri=f"https://doi.org/{row[11]}" if row[11] else None,
-            third_party=row[12],
-            body_part=row[13],
-            manufacturer=row[14],
-            model=row[15],
-            description=row[16],
-            series_number=row[17],
-            series_date=row[18],
-            study_description=row[19],
-            study_date=row[20],
-        )
-
-    def _earlier_series(self, row: _Row) -> Series:
-        return Series(
-            series_uid=row[1],
-            study_uid=row[2],
-            patient_id=row[3] or "",
-            collection=self._names.get(row[4]) or str(row[4]),
-            modality=row[5],
-            size_bytes=row[6],
-            location=row[7],
-            remark=f"{'superseded' if row[9] else 'withdrawn'} since release {row[8] + 1} of IDC",
-        )
 
     # --- conditions ---------------------------------------------------------------------------------------------------
 
@@ -587,69 +465,6 @@ def _lowered(values: Iterable[str]) -> list[str]:
     return [value if (lowered := value.lower()) == value else lowered for value in values]
 
 
-def _parents(rows: Iterable[tuple[Series, _Row]]) -> Descriptions:
-    """The Patients and Studies of Series, of which the index has sex and age; each once."""
-    patients: dict[tuple[str, str], Patient] = {}
-    studies: dict[tuple[str, str, StudyUid], Study] = {}
-    for series, (sex, age) in rows:
-        owner = series.collection, series.patient_id
-        if owner not in patients:
-            patients[owner] = Patient(collection=owner[0], patient_id=owner[1], sex=sex or None)
-        if series.study_uid is not None and (*owner, series.study_uid) not in studies:
-            studies[*owner, series.study_uid] = Study(
-                collection=owner[0],
-                patient_id=owner[1],
-                study_uid=series.study_uid,
-                study_date=series.study_date,
-                description=series.study_description or None,
-                patient_age=age or None,
-                patient_sex=sex or None,
-            )
-    return Descriptions(patients=tuple(patients.values()), studies=tuple(studies.values()))
-
-
-def _collection(collection: str, row: Sequence[Any]) -> CollectionDescription:
-    description, species, cancers, locations, supporting, program, updated, patients, sources = row
-    publications = tuple(map(_publication, sources or ()))
-    first = publications[0] if publications else Publication()
-    return CollectionDescription(
-        collection=collection,
-        description=_text(description),
-        citation=first.citation,
-        uri=_doi_address(first.doi) or first.url,
-        license_name=first.license_name,
-        license_uri=first.license_uri,
-        species=species,
-        cancer_types=cancers,
-        locations=locations,
-        supporting_data=supporting,
-        program=program,
-        updated=updated,
-        patients=patients,
-        publications=publications,
-    )
-
-
-def _publication(source: Mapping[str, Any]) -> Publication:
-    licence = source.get("license") or {}
-    return Publication(
-        doi=source.get("source_doi"),
-        title=source.get("source_title"),
-        citation=_text(source.get("citation")),
-        url=source.get("source_url"),
-        license_name=licence.get("license_short_name"),
-        license_uri=licence.get("license_url"),
-    )
-
-
-def _text(html: str | None) -> str | None:
-    return html_text(html) or None if html else None
-
-
-def _doi_address(doi: str | None) -> str | None:
-    return f"https://doi.org/{doi.lower()}" if doi else None
-
-
 def _objects_by_folder(locations: Sequence[str]) -> dict[str, list[str]]:
     """The objects that are requested of a folder; none for one that is requested whole."""
     objects: dict[str, list[str]] = {}
@@ -693,10 +508,3 @@ def _index_errors(files: IndexFiles) -> Iterator[None]:
     except duckdb.Error as error:
         reason = shortened(one_line(str(error)), _SHOWN_CHARACTERS)
         raise ConfigurationError(f"{files.series} cannot be read as an index of IDC: {reason}") from error
-
-
-@cache  # the index has five licences
-def license_uri(name: str | None) -> str | None:
-    """The address of a licence of Creative Commons, such as `CC BY 4.0`; None for another one."""
-    found = _CREATIVE_COMMONS.fullmatch(name or "")
-    return f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/" if found is not None else None

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from bulkdl.archive.idc.catalogue import BYTES, IdcCatalogue
+from bulkdl.archive.idc.catalogue import IdcCatalogue
+from bulkdl.archive.idc.index_rows import BYTES
 from bulkdl.model.data_sets import DataSet, DataSetKind, PatientTotal
 from bulkdl.model.selection import Selection
 

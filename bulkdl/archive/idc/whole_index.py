@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
-from bulkdl.archive.idc.catalogue import BYTES, IS_VALID, IdcCatalogue, license_uri
+from bulkdl.archive.idc.catalogue import IdcCatalogue
+from bulkdl.archive.idc.index_rows import BYTES, IS_VALID, license_uri
 from bulkdl.model.grouped_series import GroupedRow, SharedValues
 from bulkdl.model.ids import SeriesUid, StudyUid
 from bulkdl.model.records import Patient, Series, Study

@@ -11,8 +11,10 @@ import duckdb
 import pytest
 
 from bulkdl.archive.base import SeriesQuestion
-from bulkdl.archive.idc.catalogue import IdcCatalogue, IndexedSeries, Release, version_of
+from bulkdl.archive.idc.catalogue import IdcCatalogue, version_of
 from bulkdl.archive.idc.index import IndexFiles, index_at, installed_index
+from bulkdl.archive.idc.index_rows import IndexedSeries
+from bulkdl.archive.idc.release import Release
 from bulkdl.archive.idc.whole_index import WholeIndex
 from bulkdl.errors import ConfigurationError, SelectionError
 from bulkdl.manifest import read_manifest
@@ -297,15 +299,6 @@ def test_compares_versions_by_their_numbers(tmp_path: Path) -> None:
     write_index(tmp_path / "none", [series_row(1)], version="")
     versions = [version_of(index_at(tmp_path / name)) for name in ("none", "old", "new")]
     assert versions == sorted(versions) == [(), (9, 10, 0), (10, 0, 0)]
-
-
-def test_describes_a_release_and_its_age() -> None:
-    release = Release(25, "25.0.5", date(2026, 9, 26))
-    assert release.described(date(2026, 11, 1)) == "IDC release 25 (2026-09-26, index 25.0.5)"
-    assert release.described(date(2027, 9, 26)).endswith(
-        "25.0.5): 365 days old, there may be a newer one: bulkdl archives --update-index"
-    )
-    assert str(Release(3)) == "IDC release 3"
 
 
 # --- the real index ---------------------------------------------------------------------------------------------------
