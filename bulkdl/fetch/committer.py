@@ -72,6 +72,7 @@ class Checked(NamedTuple):
     series_uid: SeriesUid | None
     transfer_syntax_uid: str | None
     notes: tuple[str, ...]
+    sop_class_uid: str | None = None
 
     def staged(self, target: Target) -> Self:
         """The same without its content, which the partial file has, and with the texts of its target.
@@ -278,8 +279,9 @@ class Committer:
         digests = received.digests or digests_of_source(source, with_md5=received.with_md5 or listed_md5 is not None)
         found = listed_otherwise(entry, digests) or found
         if isinstance(found, ValidationResult):
-            syntax = sys.intern(found.transfer_syntax_uid)  # there are few
-            return Checked(received.partial, content, digests, found.sop_uid, found.series_uid, syntax, found.notes)
+            syntax, sop_class = map(sys.intern, (found.transfer_syntax_uid, found.sop_class_uid or ""))  # there are few
+            uids = found.sop_uid, found.series_uid, syntax
+            return Checked(received.partial, content, digests, *uids, found.notes, sop_class)
         if digests.md5 is None:
             digests = digests_of_source(source)  # the archive may be asked whether it holds these bytes
         is_same, seen.digests = seen.digests == digests, digests
@@ -374,6 +376,7 @@ def _held(target: Target, checked: Checked, mtime_ns: int, outcome: Outcome, att
         sha256=digests.sha256,
         mtime_ns=mtime_ns,
         transfer_syntax_uid=checked.transfer_syntax_uid or None,
+        sop_class_uid=checked.sop_class_uid or None,
         notes=(*checked.notes, f"{BESIDE} {target.sop_uid}") if target.is_beside else checked.notes,
         name=target.special_name,
     )

@@ -241,7 +241,7 @@ class Journal:
         return None if found is None else datetime.fromisoformat(found)
 
     def sop_class(self, series_id: int) -> str | None:
-        """The SOP class of a Series, as `keep_sop_classes` recorded it."""
+        """The SOP class of a Series: of an instance that was validated, or of `keep_sop_classes`; None if unknown."""
         row = self._row(queries.SOP_CLASS, (series_id,))
         return None if row is None else str(row[0])
 

@@ -62,7 +62,6 @@ _SET_INSTANCE: Final = """
 UPDATE instance SET state = ?, name = ?, size_bytes = ?, md5 = ?, sha256 = ?, mtime_ns = ?, transfer_syntax_id = ?,
   notes = ?, run_id = ? WHERE series_id = ? AND sop_uid = ?
 """
-_ADD_HEADER: Final = "INSERT OR IGNORE INTO series_header (series_id, sop_class_uid) VALUES (?, ?)"
 _SET_POSITION: Final = "UPDATE series SET position = ? WHERE id = ?"
 
 # The tables of descriptions: their columns, the archive's id first where they have one.
@@ -227,7 +226,7 @@ def join_series(
         if selection in ids.selections and run in ids.runs:
             database.execute(_ADD_LINK, (ids.selections[selection], series_id, narrowed, ids.runs[run]))
     if known.sop_class_uid is not None:
-        database.execute(_ADD_HEADER, (series_id, known.sop_class_uid))
+        database.execute(queries.ADD_SOP_CLASS, (series_id, known.sop_class_uid))
     recorded = {""}
     for each in instances:
         recorded.add(each.sop_uid)

@@ -608,6 +608,7 @@ SELECT count(*), sum(held), sum(held_bytes), sum(withdrawn), (SELECT max(updated
 HEADER: Final = "SELECT record FROM instance_header WHERE series_id = ? AND sop_uid = ? AND mtime_ns = ?"
 KEEP_HEADER: Final = "INSERT OR REPLACE INTO instance_header (series_id, sop_uid, mtime_ns, record) VALUES (?, ?, ?, ?)"
 SOP_CLASS: Final = "SELECT sop_class_uid FROM series_header WHERE series_id = ?"
+ADD_SOP_CLASS: Final = "INSERT OR IGNORE INTO series_header (series_id, sop_class_uid) VALUES (?, ?)"
 KEEP_SOP_CLASS: Final = "INSERT OR REPLACE INTO series_header (series_id, sop_class_uid) VALUES (?, ?)"
 FIRST_RUN: Final = "SELECT min(started_at) FROM run"
 ARCHIVES: Final = "SELECT name, url FROM archive ORDER BY id"

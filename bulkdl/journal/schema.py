@@ -60,7 +60,7 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   what is absent has no key. A row of `collection` with a name alone: the archive was asked and sent no description.
 - `instance_header`: attributes that `export --table headers` read from the file of an instance, while its time was
   `mtime_ns`. `record` is a JSON object of keyword to text; an attribute that the file does not have is null.
-- `series_header`: values of a Series that were read from its first file, because the archive does not send them.
+- `series_header`: values of a Series that one of its files has, because the archive does not send them.
 - `selection_series`: which Series a selection was resolved to. `narrowed` is 1 where it names single instances of it;
   `run_id` is the last run that found it there.
 - `instance`: one row for each SOP Instance; the bulk of the file, some 165 bytes a row. Where the archive's list does

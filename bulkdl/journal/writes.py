@@ -282,6 +282,7 @@ def hold(
 ) -> None:
     """Put instances into the state held, whatever they were before, and bind their entries to their UIDs."""
     syntax_ids: dict[str | None, int | None] = {None: None}
+    sop_classes: dict[int, str] = {}
     rows: list[tuple[object, ...]] = []
     bound = _bind_together(database, series_ids, outcomes)
     for outcome in outcomes:
@@ -299,10 +300,13 @@ def hold(
         facts = (outcome.size_bytes, outcome.md5, outcome.sha256, outcome.mtime_ns, syntax_ids[syntax])
         notes = json.dumps(outcome.notes, ensure_ascii=False) if outcome.notes else None
         rows.append((series_id, row, *facts, notes, run.id))
+        if outcome.sop_class_uid is not None:
+            sop_classes.setdefault(series_id, outcome.sop_class_uid)
         if outcome.name is not None and row == outcome.sop_uid:
             database.execute(queries.SET_NAME, (outcome.name, series_id, row))
     if many_rows.change(database, queries.HOLD, rows) != len(rows):
         raise JournalError("an instance said to be held is not in the journal; no outcome of its group was recorded")
+    database.executemany(queries.ADD_SOP_CLASS, sop_classes.items())
 
 
 def _keep_beside(database: sqlite3.Connection, series_id: int, outcome: InstanceOutcome) -> bool:

@@ -105,7 +105,8 @@ class InstanceOutcome(NamedTuple):
     `key` is that of its entry at the archive. `sop_uid` is None where the archive does not list it and no valid file
     was downloaded. `name` is the name that its file got in this run, where it is not `<sop_uid>.dcm`.
     Of a held instance `size_bytes`, `md5` (None if the archive knows none), `sha256` (digests, 16 and 32 bytes),
-    `mtime_ns` and `transfer_syntax_uid` are those of the file in the mirror; `notes` are oddities that were accepted.
+    `mtime_ns`, `transfer_syntax_uid` and `sop_class_uid` (where it is known) are those of the file in the mirror;
+    `notes` are oddities that were accepted.
     Of the others `error` is the code of `bulkdl.errors`, `message` one line, `attempts` how often it was tried in this
     run.
     """
@@ -120,6 +121,7 @@ class InstanceOutcome(NamedTuple):
     sha256: bytes | None = None
     mtime_ns: int = 0
     transfer_syntax_uid: str | None = None
+    sop_class_uid: str | None = None
     notes: tuple[str, ...] = ()
     name: str | None = None
     error: str | None = None

@@ -517,6 +517,7 @@ def _outcome(candidate: Candidate) -> InstanceOutcome:
         sha256=digests.sha256,
         mtime_ns=candidate.mtime_ns,
         transfer_syntax_uid=candidate.transfer_syntax_uid,
+        sop_class_uid=candidate.header.sop_class_uid if candidate.header is not None else None,
         notes=candidate.notes,
         name=name if name != default_file_name(sop_uid) else None,
     )

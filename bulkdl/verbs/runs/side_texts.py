@@ -1,7 +1,8 @@
 """The texts beside the images of a mirror: what is in `metadata.csv`, `README.txt`, `LICENSE` and `CITATION.bib`.
 
-They are made from the journal at the end of a run that changed something; nothing is asked of an archive for them, and
-of each new Series one header is read, for its SOP class. A text that cannot be written does not fail the run.
+They are made from the journal at the end of a run that changed something; nothing is asked of an archive for them. The
+SOP class of a Series is that of a file that was validated; for a Series whose files an older bulkdl downloaded, one
+header is read. A text that cannot be written does not fail the run.
 """
 
 import asyncio

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from bulkdl.model.descriptions import CollectionDescription, Publication, Result
 from bulkdl.model.events import Event, Noted
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.services.citations import KnownReferences
+from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.runs.side_texts import license_text, references_of
 from bulkdl.verbs.serve import serve_async
@@ -123,13 +126,28 @@ async def test_a_served_mirror_does_not_offer_them(tmp_path: Path) -> None:
         assert served.report.unservable == ()
 
 
-async def test_the_header_of_a_series_is_read_once(tmp_path: Path) -> None:
+def sop_classes(mirror: Path) -> list[str | None]:
+    with Journal.open_readonly(mirror / JOURNAL) as journal:
+        return [journal.sop_class(row.id) for row in journal.series(limit=9)]
+
+
+async def test_the_sop_class_of_a_series_is_known_from_the_validation_of_its_files(tmp_path: Path) -> None:
+    mirror, adopted = tmp_path / "mirror", tmp_path / "adopted"
     async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path, no_side_files=True)
+    await adopt_async(mirror, to=adopted)
+    assert sop_classes(mirror) == sop_classes(adopted) == ["1.2.840.10008.5.1.4.1.1.2"] * 3
+
+
+async def test_the_header_of_a_series_is_read_once_where_its_sop_class_is_unknown(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path, no_side_files=True)
+        with closing(sqlite3.connect(mirror / JOURNAL, isolation_level=None)) as database:
+            database.execute("DELETE FROM series_header")
+        assert sop_classes(mirror) == [None] * 3
         await archive.mirror(tmp_path)
-    with Journal.open_readonly(tmp_path / "mirror" / JOURNAL) as journal:
-        known = [journal.sop_class(row.id) for row in journal.series(limit=9)]
-    assert len(known) == 3
-    assert all(known)
+    assert sop_classes(mirror) == ["1.2.840.10008.5.1.4.1.1.2"] * 3
 
 
 # --- licences and references ------------------------------------------------------------------------------------------
