@@ -198,7 +198,7 @@ class _Sync:
 
     async def compare(self, series_uid: SeriesUid, keys: frozenset[str] | None) -> None:
         """Mark what a new list of a Series does not have any more; put aside files that have other bytes now."""
-        await self.run.complete_md5s(series_uid)
+        await self.run.adopted.complete_md5s(series_uid)
         journal, files = self.run.mirror.journal, self.run.mirror.files
         row = await journal(Journal.find_series, series_uid)
         if row is None or not row.held:
@@ -212,7 +212,7 @@ class _Sync:
             self.changes.replaced_instances += replaced
         adopted = {each.sop_uid for each in await journal(Journal.adopted, series_uid)}
         found, _ = await find_differing(row, await journal(Journal.held_of_series, series_uid), self.run.client)
-        await self.run.replace_adopted(series_uid, [each for each in found if each.sop_uid in adopted])
+        await self.run.adopted.replace(series_uid, [each for each in found if each.sop_uid in adopted])
         differing = [each for each in found if each.sop_uid not in adopted]
         run = self.run.run
         aside = await journal(replace_files, run, differing, lambda each: files.supersede(each.path, run.id))

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.routed import source_of
 from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, DiskError, Interrupted, NotFound, SelectionError
-from bulkdl.fetch.adopted import find_differing
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.first_header import completed, read_first_header
-from bulkdl.fetch.lost_files import find_lost, move_away
-from bulkdl.fetch.md5s import with_md5s
+from bulkdl.fetch.lost_files import find_lost
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Counts, HeldInstance, Run, SelectionRow
+from bulkdl.journal.rows import Counts, Run, SelectionRow
 from bulkdl.model.completed_series import CompletedHandler, CompletedSeries
 from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
@@ -39,7 +37,7 @@ from bulkdl.store.space import check_fits, measure
 from bulkdl.verbs.connections.open_archive import OpenArchive
 from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.open_mirror import OpenMirror, place_series
-from bulkdl.verbs.mirrors.replaced_files import replace_files
+from bulkdl.verbs.runs.adopted_files import AdoptedFiles
 from bulkdl.verbs.runs.agreements import agreement_of, require_agreement
 from bulkdl.verbs.runs.collection_descriptions import CollectionsToDescribe
 
@@ -114,9 +112,12 @@ class MirrorRun:
     denied: DeniedSeries | None = None  # of `sync`
     _sources: Counter[str] = field(default_factory=Counter)
     _withdrawn: int = 0
-    _adopted_in_part: list[SeriesUid] = field(default_factory=list)
+    adopted: AdoptedFiles = field(init=False)
     _closures: list[tuple[AnnotationClosure, Run, Layout]] = field(default_factory=list)
     _unanswered: set[int | None] = field(default_factory=set)  # selections of which a question failed
+
+    def __post_init__(self) -> None:
+        self.adopted = AdoptedFiles(self.mirror, self.run, self.client, self.context.sink)
 
     async def carry_out(
         self,
@@ -137,7 +138,7 @@ class MirrorRun:
                 async with self._paths_in_use():
                     await self._owe_lost_files()
 
-        return await self._to_the_end(self._all_rounds(resolve_and_look(), compare or self.compare_adopted))
+        return await self._to_the_end(self._all_rounds(resolve_and_look(), compare or self.adopted.compare))
 
     async def _all_rounds(self, resolving: Coroutine[Any, Any, None], compare: Compare) -> None:
         """Resolve, list and download; and again, as long as what was downloaded refers to further Series."""
@@ -185,11 +186,11 @@ class MirrorRun:
 
     async def _compare_completed(self) -> None:
         """Compare adopted files that have no checksum by the size of their Series, which are complete now."""
-        completed, self._adopted_in_part = self._adopted_in_part, []
-        for series_uid in completed:
+        undecided = self.adopted.take_undecided()
+        for series_uid in undecided:
             async with self._paths_in_use():
-                await self.compare_adopted(series_uid)
-        if completed:
+                await self.adopted.compare(series_uid)
+        if undecided:
             await self.coordinator.fetch(self._listed)
 
     async def _follow_references(self) -> bool:
@@ -486,40 +487,6 @@ class MirrorRun:
         if (unknown := layout.unknown(series)) and not (row is not None and row.held):
             header = await read_first_header(self.client, series, entries[0])
             await self.mirror.journal(_complete_series, completed(series, header, unknown), layout)
-
-    async def compare_adopted(self, series_uid: SeriesUid, keys: frozenset[str] | None = None) -> None:
-        """Owe again what was adopted for a Series and is not what the archive has."""
-        del keys
-        await self.complete_md5s(series_uid)
-        adopted = await self.mirror.journal(Journal.adopted, series_uid)
-        row = await self.mirror.journal(Journal.find_series, series_uid) if adopted else None
-        if row is None:
-            return
-        differing, is_open = await find_differing(row, adopted, self.client)
-        self._adopted_in_part += [series_uid] if is_open else []
-        await self.replace_adopted(series_uid, differing)
-
-    async def replace_adopted(self, series_uid: SeriesUid, differing: Sequence[HeldInstance]) -> None:
-        """Move adopted files of a Series to quarantine, and owe their instances again."""
-        message = "the archive has other bytes than the adopted file"
-
-        def quarantine(held: HeldInstance) -> None:
-            move_away(self.mirror.files, held.path, held.sop_uid, message)
-
-        differing = await self.mirror.journal(replace_files, self.run, differing, quarantine)
-        if not differing:
-            return
-        which = f"{len(differing):,} adopted files of series {series_uid}"
-        self.context.sink(Noted(f"{which} are not what the archive has; downloading them"))
-
-    async def complete_md5s(self, series_uid: SeriesUid) -> None:
-        """Compute the MD5s that an archive without checksums gave no reason to compute: this one has MD5s."""
-        if not self.client.capabilities.knows_md5s:
-            return
-        held = await self.mirror.journal(Journal.held_without_md5, series_uid)
-        computed = await asyncio.to_thread(with_md5s, held, self.mirror.files) if held else []
-        if md5s := {one.sop_uid: one.md5 for one in computed if one.md5 is not None}:
-            await self.mirror.journal(Journal.record_md5s, series_uid, md5s)
 
     async def _judge(self) -> RunOutcome:
         if self._wanted is not None:
