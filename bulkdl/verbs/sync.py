@@ -77,12 +77,12 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
         async with open_archive(archive, context) as source:
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)
-            run.changes = Changes()
+            run.reporter.changes = changes = Changes()
             run.locks = await asyncio.to_thread(kept_locks, root)
             run.locked = await LockedChanges.of(run.locks, opened.journal, source.client)
             run.descriptions.again = isinstance(source.client, IdcArchive)  # which costs no request
             run.denied = denied_series(options, lambda uid: opened.journal(Journal.find_series, uid))
-            task = _Sync(run, run.changes, options.get("max_delete"))
+            task = _Sync(run, changes, options.get("max_delete"))
             await opened.journal(Journal.owe_again, run.run)
             return await run.carry_out(lambda: task.resolve(rows, layout), task.compare)
 
@@ -166,7 +166,7 @@ class _Sync:
                     await self._mark_withdrawn(run)
         self.changes.new_series = await journal(Journal.series_count) - before
         for text in await self.run.locked.compare(self.changes) if self.run.locked is not None else ():
-            self.run.note(text)
+            self.run.reporter.note(text)
         if gone := list(self.withdrawn):
             self.changes.withdrawn_series += len(gone)
             files = self.changes.withdrawn_instances
@@ -175,7 +175,7 @@ class _Sync:
 
     def _is_doubted(self, why: str | None) -> bool:
         if why is not None:
-            self.run.fail(UnexpectedAnswer.code, why)
+            self.run.reporter.fail(UnexpectedAnswer.code, why)
         return why is not None
 
     async def _mark_withdrawn(self, run: Run) -> None:
@@ -186,7 +186,7 @@ class _Sync:
         try:
             there = await find_present(list(vanished), self.run.client)
         except RequestFailed as error:
-            self.run.fail(error.code, f"nothing was marked as withdrawn: {error}")
+            self.run.reporter.fail(error.code, f"nothing was marked as withdrawn: {error}")
             return
         gone = [uid for uid in vanished if uid not in there]
         if self.run.locked is not None:

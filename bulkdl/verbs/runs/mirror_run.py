@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -14,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.routed import source_of
-from bulkdl.errors import AccessDenied, ArchiveRefused, BulkdlError, DiskError, Interrupted, NotFound, SelectionError
+from bulkdl.errors import BulkdlError, Interrupted, NotFound, SelectionError
 from bulkdl.fetch.coordinator import Coordinator
 from bulkdl.fetch.first_header import completed, read_first_header
 from bulkdl.fetch.lost_files import find_lost
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Counts, Run, SelectionRow
+from bulkdl.journal.rows import Run, SelectionRow
 from bulkdl.model.completed_series import CompletedHandler, CompletedSeries
 from bulkdl.model.events import Noted, RunContext, RunStarted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.outcomes import InstanceState, Outcome, SeriesWork
 from bulkdl.model.records import Entry, InstanceKey, Series
-from bulkdl.model.reports.base import Failure, InstanceCounts, RunOutcome
-from bulkdl.model.reports.run import Changes, RunReport
+from bulkdl.model.reports.base import Failure, RunOutcome
+from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
 from bulkdl.resolve.listing import ListSteps, list_instances
 from bulkdl.resolve.resolution import Earlier, Resolution, check_found, resolve
@@ -40,13 +39,13 @@ from bulkdl.verbs.mirrors.open_mirror import OpenMirror, place_series
 from bulkdl.verbs.runs.adopted_files import AdoptedFiles
 from bulkdl.verbs.runs.agreements import agreement_of, require_agreement
 from bulkdl.verbs.runs.collection_descriptions import CollectionsToDescribe
+from bulkdl.verbs.runs.run_reporter import RunReporter
 
 if TYPE_CHECKING:
     from bulkdl.resolve.annotations import AnnotationClosure
     from bulkdl.resolve.denied_series import DeniedSeries
     from bulkdl.verbs.locks.changes import LockedChanges
 
-_FAILURES_NAMED: Final = 1_000  # in a report; the journal has all of them
 _WITH_SIDE_FILES: Final = frozenset({"mirror", "resume", "sync"})
 _COUNTING: Final = frozenset({*_WITH_SIDE_FILES, "repair"})  # no other part uses the files meanwhile
 
@@ -101,23 +100,17 @@ class MirrorRun:
     names: CountedNames | None = None
     _resolved: Stage = field(default_factory=Stage)
     _listed: Stage = field(default_factory=Stage)
-    _not_found: list[Failure] = field(default_factory=list)  # criteria without any Series: the journal has no row
-    _notes: list[str] = field(default_factory=list)
-    _empty: list[Run] = field(default_factory=list)  # whose selections found nothing
-    _wanted: int | None = None  # the number of instances of a run that only repairs
-    _was_cut_short: bool = False
-    changes: Changes | None = None  # of `sync`
     locks: tuple[Path, ...] = ()  # the lock files that the mirror is compared with at the end
     locked: LockedChanges | None = None  # of `sync`
     denied: DeniedSeries | None = None  # of `sync`
-    _sources: Counter[str] = field(default_factory=Counter)
-    _withdrawn: int = 0
     adopted: AdoptedFiles = field(init=False)
+    reporter: RunReporter = field(init=False)
     _closures: list[tuple[AnnotationClosure, Run, Layout]] = field(default_factory=list)
     _unanswered: set[int | None] = field(default_factory=set)  # selections of which a question failed
 
     def __post_init__(self) -> None:
         self.adopted = AdoptedFiles(self.mirror, self.run, self.client, self.context.sink)
+        self.reporter = RunReporter(self.mirror, self.run, self.client.url, self.coordinator, self.context)
 
     async def carry_out(
         self,
@@ -208,9 +201,9 @@ class MirrorRun:
         """Say what the annotations brought; only now their selections are resolved."""
         for closure, run, _ in self._closures:
             for text in closure.notes():
-                self.note(text)
+                self.reporter.note(text)
             for error in closure.failures:
-                self.fail(error.code, f"the annotations of the selection are not all known: {error}")
+                self.reporter.fail(error.code, f"the annotations of the selection are not all known: {error}")
             if not closure.failures and run.selection_id not in self._unanswered:
                 await self.mirror.journal(Journal.end_resolving, run)
 
@@ -241,7 +234,7 @@ class MirrorRun:
     async def fetch_only(self, works: list[SeriesWork]) -> RunReport:
         """Download these instances only, and report on them."""
         self._resolved.end()
-        self._wanted = sum(len(work.entries) for work in works)
+        self.reporter.wanted = sum(len(work.entries) for work in works)
         return await self._to_the_end(self.coordinator.fetch(self._resolved, works))
 
     async def _to_the_end(self, work: Awaitable[None]) -> RunReport:
@@ -251,7 +244,7 @@ class MirrorRun:
                 with shortage_errors():
                     await self._attended(work)
                     for text in self.denied.notes() if self.denied is not None else ():
-                        self.note(text)
+                        self.reporter.note(text)
                     await self._leave_out()
                     if self.names is not None:
                         await self.names.name_rest()
@@ -259,15 +252,15 @@ class MirrorRun:
                     await self._write_side_files()
             except Interrupted:
                 self.context.stop.set()
-            outcome = await self._judge()
+            outcome = await self.reporter.judge()
         except asyncio.CancelledError:
-            await self._report(RunOutcome.INTERRUPTED, time.monotonic() - started)
+            await self.reporter.report(RunOutcome.INTERRUPTED, time.monotonic() - started)
             raise
         except BulkdlError as error:
-            report = await self._report(RunOutcome.FAILED, time.monotonic() - started)
+            report = await self.reporter.report(RunOutcome.FAILED, time.monotonic() - started)
             error.report = report.as_json()
             raise
-        return await self._report(outcome, time.monotonic() - started)
+        return await self.reporter.report(outcome, time.monotonic() - started)
 
     async def _write_side_files(self) -> None:
         if self.context.settings.no_side_files or not self.writes_side_files or self.context.stop.is_set():
@@ -290,7 +283,7 @@ class MirrorRun:
             await work
             completed.put_nowait(None)
         for text in handler.notes() if handler is not None else ():
-            self.note(text)
+            self.reporter.note(text)
 
     async def _handle(self, completed: asyncio.Queue[SeriesUid | None], handler: CompletedHandler | None) -> None:
         series = self._completed(completed)
@@ -306,7 +299,7 @@ class MirrorRun:
             return
         await self.mirror.journal(Journal.leave_out, self.run, left_out)
         which = f"{len(left_out):,} series, {left_out[0]} the first of them, are"
-        self.note(f"the limit is reached, because series are larger than estimated: {which} left out")
+        self.reporter.note(f"the limit is reached, because series are larger than estimated: {which} left out")
 
     async def _completed(self, completed: asyncio.Queue[SeriesUid | None]) -> AsyncIterator[CompletedSeries]:
         while (series_uid := await completed.get()) is not None and not self.context.stop.is_set():
@@ -332,11 +325,11 @@ class MirrorRun:
         from bulkdl.verbs.locks.holder import LockHolder  # noqa: PLC0415 - late: most mirrors are made without a lock
 
         found = await LockHolder(self.mirror, self.run, self.client, self._may_list).hold_to(self.locks)
-        self._not_found += found.failures
+        self.reporter.failures += found.failures
         self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched
         self.coordinator.outcomes[Outcome.QUARANTINED] += found.fetched
         for text in found.notes():
-            self.note(text)
+            self.reporter.note(text)
 
     async def resolve(self, selection: Selection, layout: Layout, *, run: Run | None = None) -> bool:
         """Record the Series of `selection`, as those of `run`; return whether every question was answered.
@@ -348,17 +341,17 @@ class MirrorRun:
         closure = self._closure(selection, run, layout) if selection.with_annotations else None
         moved = await self._record_found(selection, layout, run, found, closure)
         for text in found.notes():
-            self.note(text)
+            self.reporter.note(text)
         if moved:
             self._say_moved(moved)
         if found.release is not None:
             await self.mirror.journal(Journal.note_catalogue, run, found.release)
         if not found.series and not found.failed and selection.since is None:
-            self._empty.append(run)
+            self.reporter.empty.append(run)
         try:
             failures = await check_found(selection, found, self.client)
         except SelectionError as error:
-            self._not_found.append(Failure("", None, error.code, str(error), 1))
+            self.reporter.fail(error.code, str(error))
             raise
         for failure in failures:
             if failure.series and not await self._is_withdrawn(failure):
@@ -372,7 +365,7 @@ class MirrorRun:
                 )
             else:
                 message = _WITHDRAWN if failure.series else failure.message
-                self._not_found.append(replace(failure, message=message))
+                self.reporter.failures.append(replace(failure, message=message))
         if found.failed:
             self._unanswered.add(run.selection_id)
         elif closure is None:
@@ -404,8 +397,8 @@ class MirrorRun:
                 self.coordinator.limit_bytes = found.hard_limit_bytes if run is self.run else None
                 if self.locked is not None:
                     batch = await self.locked.keep(batch)  # noqa: PLW2901 - what it takes the place of is not used
-                self._sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
-                self._withdrawn += sum(series.remark is not None for series in batch.series)
+                self.reporter.sources.update(filter(None, (source_of(self.client, series) for series in batch.series)))
+                self.reporter.withdrawn += sum(series.remark is not None for series in batch.series)
                 moved += await self.mirror.journal(_record_series, run, batch, layout, first_position=position)
                 await self.descriptions.add(batch.series, self.mirror.journal)
                 position = position + len(batch.series) if position is not None else None
@@ -433,19 +426,10 @@ class MirrorRun:
 
     async def _is_withdrawn(self, failure: Failure) -> bool:
         """Whether `sync` treats a Series that was not found as withdrawn, because the mirror has files of it."""
-        if self.changes is None or failure.error != NotFound.code:
+        if self.reporter.changes is None or failure.error != NotFound.code:
             return False
         row = await self.mirror.journal(Journal.find_series, SeriesUid(failure.series))
         return row is not None and row.held + row.withdrawn > 0
-
-    def note(self, text: str) -> None:
-        """Say something at once, and in the report."""
-        self._notes.append(text)
-        self.context.sink(Noted(text))
-
-    def fail(self, error: str, message: str) -> None:
-        """Report a failure that concerns no Series."""
-        self._not_found.append(Failure("", None, error, message, 1))
 
     async def _owe_lost_files(self) -> None:
         """Owe again, and say, what the journal calls held and the disk does not have with its size."""
@@ -461,11 +445,6 @@ class MirrorRun:
             self.context.sink(Noted(f"{which} missing or truncated in the mirror; {again}"))
             await self._check_space()
 
-    async def _bytes_free(self) -> int | None:
-        with suppress(DiskError):  # a report is not worth an error
-            return (await asyncio.to_thread(measure, self.mirror.files.root)).free_bytes
-        return None
-
     async def _check_space(self) -> None:
         counts = await self.mirror.journal(Journal.counts, self.run)
         owed_bytes = max(0, counts.promised_bytes - counts.held_bytes)
@@ -477,7 +456,7 @@ class MirrorRun:
         try:
             await stage
         except Interrupted:
-            self._was_cut_short = True
+            self.reporter.was_cut_short = True
         downstream.end()
 
     async def _complete(self, series: Series, entries: Sequence[Entry]) -> None:
@@ -487,78 +466,6 @@ class MirrorRun:
         if (unknown := layout.unknown(series)) and not (row is not None and row.held):
             header = await read_first_header(self.client, series, entries[0])
             await self.mirror.journal(_complete_series, completed(series, header, unknown), layout)
-
-    async def _judge(self) -> RunOutcome:
-        if self._wanted is not None:
-            ended = self.coordinator.outcomes
-            if ended.total() < self._wanted:
-                return RunOutcome.INTERRUPTED
-            is_repaired = ended[Outcome.FETCHED] + ended[Outcome.REUSED] == self._wanted
-            return RunOutcome.COMPLETE if is_repaired else RunOutcome.PARTIAL
-        counts = await self.mirror.journal(Journal.counts, self.run)
-        if self.context.stop.is_set() and (counts.owed or counts.series_unlisted or self._was_cut_short):
-            return RunOutcome.INTERRUPTED
-        if counts.series_failed or counts.failed or counts.quarantined or self._not_found:
-            await self._check_refused(counts)
-            return RunOutcome.PARTIAL
-        return RunOutcome.COMPLETE
-
-    async def _check_refused(self, counts: Counts) -> None:
-        """Raises ArchiveRefused: nothing is held, and everything was refused."""
-        codes = {*(await self.mirror.journal(Journal.failures_by_error, self.run)), *(f.error for f in self._not_found)}
-        if not counts.held and codes == {AccessDenied.code}:
-            failures = [*self._not_found, *await self.mirror.journal(Journal.failures, self.run, limit=1)]
-            raise ArchiveRefused(f"everything was refused: {failures[0].message}")
-
-    async def _instances(self, counts: Counts) -> InstanceCounts:
-        ended = self.coordinator.outcomes
-        fetched = ended[Outcome.FETCHED]
-        if self._wanted is not None:
-            selected, reused = self._wanted, ended[Outcome.REUSED]
-            failed, quarantined = ended[Outcome.FAILED], ended[Outcome.QUARANTINED]
-        else:
-            selected, reused = counts.instances_selected, max(0, counts.held - fetched)
-            failed, quarantined = counts.failed, counts.quarantined
-        by_run = self.run.id if self._wanted is not None else None
-        not_decoded = await self.mirror.journal(Journal.not_decoded, self.run, by_run=by_run)
-        return InstanceCounts(selected, fetched, reused, failed, quarantined, not_decoded)
-
-    async def _report(self, outcome: RunOutcome, seconds: float) -> RunReport:
-        journal = self.mirror.journal
-        counts = await journal(Journal.counts, self.run)
-        whole = counts if self.run.selection_id is None else await journal(Journal.counts, None)
-        traffic = self.coordinator.traffic()
-        failures = await journal(Journal.failures, self.run, limit=_FAILURES_NAMED)
-        total = sum((await journal(Journal.failures_by_error, self.run)).values())
-        report = RunReport(
-            mirror=str(self.mirror.files.root),
-            archive=self.client.url,
-            run=self.run.id,
-            outcome=outcome,
-            series=counts.series,
-            instances=await self._instances(counts),
-            bytes_fetched=self.coordinator.bytes_fetched,
-            bytes_mirror=whole.held_bytes,
-            requests=traffic.requests,
-            retries=traffic.retries,
-            seconds=seconds,
-            failures=(*failures, *self._not_found[:_FAILURES_NAMED]),
-            failures_left_out=max(0, total - len(failures)),
-            changes=self.changes,
-            notes=tuple(self._notes),
-            sources=self._sources,
-            withdrawn=self._withdrawn,
-            collections=tuple(await journal(Journal.collections, self.run)),
-            peak_bytes_per_second=round(self.coordinator.meter.rate.peak),
-            bytes_free=await self._bytes_free(),
-        )
-        document = report.as_json()
-        document.pop("failures")
-        document["unanswered"] = [failure.message for failure in self._not_found[:_FAILURES_NAMED]]
-        await journal(Journal.end_run, self.run.id, outcome=outcome, counts=document, now=datetime.now(UTC))
-        for run in self._empty:
-            await journal(Journal.forget_selection, run)
-        return report
 
 
 def _complete_series(journal: Journal, series: Series, layout: Layout) -> None:
