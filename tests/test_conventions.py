@@ -102,6 +102,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/connections/supporting_data.py": "archive/test_supporting_files.py",  # the questions, over real sockets
     "verbs/runs/adopted_files.py": "fetch/test_adopted.py",  # with the checksums of archives of all kinds
     "verbs/runs/run_reporter.py": "verbs/runs/test_mirror_run.py",  # what each run says and reports
+    "verbs/runs/run_selections.py": "verbs/runs/test_mirror_run.py",  # what each run resolves
     "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
     "verbs/adoption/batch_main.py": "verbs/adoption/test_processes.py",  # a program; run as the parent does

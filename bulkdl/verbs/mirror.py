@@ -93,7 +93,7 @@ async def mirror_selection(
         settled = await opened.settle_layout(chosen, context.sink)
         run = await begin_run("mirror", opened, source, context, wanted)
         run.locks = locks
-        return await run.carry_out(lambda: run.resolve(wanted, settled))
+        return await run.carry_out(lambda: run.selections.resolve(wanted, settled))
 
 
 async def _keep_locks(wanted: Selection, mirror: OpenMirror) -> tuple[Path, ...]:

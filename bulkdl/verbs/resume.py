@@ -50,7 +50,7 @@ async def resume_async(mirror: Paths, **options: Unpack[ResumeOptions]) -> RunRe
             run = await begin_run("resume", opened, source, context)
             run.locks = await asyncio.to_thread(kept_locks, root)
             await opened.journal(Journal.owe_again, run.run)
-            return await run.carry_out(lambda: run.resolve_rest(unresolved, settled))
+            return await run.carry_out(lambda: run.selections.resolve_rest(unresolved, settled))
 
 
 resume = blocking(resume_async)

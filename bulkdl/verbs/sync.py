@@ -79,9 +79,9 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
             run = await begin_run("sync", opened, source, context)
             run.reporter.changes = changes = Changes()
             run.locks = await asyncio.to_thread(kept_locks, root)
-            run.locked = await LockedChanges.of(run.locks, opened.journal, source.client)
+            run.selections.locked = await LockedChanges.of(run.locks, opened.journal, source.client)
             run.descriptions.again = isinstance(source.client, IdcArchive)  # which costs no request
-            run.denied = denied_series(options, lambda uid: opened.journal(Journal.find_series, uid))
+            run.selections.denied = denied_series(options, lambda uid: opened.journal(Journal.find_series, uid))
             task = _Sync(run, changes, options.get("max_delete"))
             await opened.journal(Journal.owe_again, run.run)
             return await run.carry_out(lambda: task.resolve(rows, layout), task.compare)
@@ -161,11 +161,12 @@ class _Sync:
         for row in rows:
             run = replace(self.run.run, selection_id=row.id)
             with suppress(SelectionError):  # it is a failure in the report
-                is_answered = await self.run.resolve(row.selection, layout, run=run)
+                is_answered = await self.run.selections.resolve(row.selection, layout, run=run)
                 if is_answered and not self._is_doubted(older_index(await journal(Journal.last_catalogue), known)):
                     await self._mark_withdrawn(run)
         self.changes.new_series = await journal(Journal.series_count) - before
-        for text in await self.run.locked.compare(self.changes) if self.run.locked is not None else ():
+        locked = self.run.selections.locked
+        for text in await locked.compare(self.changes) if locked is not None else ():
             self.run.reporter.note(text)
         if gone := list(self.withdrawn):
             self.changes.withdrawn_series += len(gone)
@@ -189,8 +190,8 @@ class _Sync:
             self.run.reporter.fail(error.code, f"nothing was marked as withdrawn: {error}")
             return
         gone = [uid for uid in vanished if uid not in there]
-        if self.run.locked is not None:
-            gone = self.run.locked.withdraw(gone)
+        if (locked := self.run.selections.locked) is not None:
+            gone = locked.withdraw(gone)
         await journal(Journal.unlink, run, sorted(there), withdraw=False)
         withdrawn = await journal(Journal.unlink, run, gone, withdraw=True)
         self.changes.withdrawn_instances += withdrawn  # `compare` counts meanwhile
