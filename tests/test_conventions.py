@@ -93,6 +93,8 @@ _TESTED_BY: Final[dict[str, str]] = {
     "slides/check_main.py": "fetch/test_plain_files.py",  # a program; the test runs it as the parent does
     "server/services/*.py": "server/services/test_routes.py",  # the test asks both services over real sockets
     "verbs/serving/catalogue_loading.py": "verbs/serving/test_gateway.py",  # it loads archives of all kinds
+    "verbs/serving/cache_downloads.py": "verbs/serving/test_gateway.py",  # the test is on the whole cache
+    "verbs/serving/held_series.py": "verbs/serving/test_gateway.py",  # the same
     "verbs/serving/demands.py": "verbs/serving/test_gateway.py",  # the state of what the cache waits for
     "verbs/connections/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
     "verbs/tables/header_main.py": "verbs/tables/test_header_table.py",  # a program; run as the parent does

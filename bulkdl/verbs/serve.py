@@ -199,8 +199,8 @@ async def _opened(
         context = RunContext(options.get("settings", SETTINGS), options.get("sink", ignore))
         limit = options.get("cache_size")
         async with open_gateway(choice, Path(cache), context, most_bytes=limit) as gateway:
-            totals = await asyncio.to_thread(gateway.catalogue.totals)
-            yield gateway.catalogue, ScanReport(totals=totals), gateway
+            totals = await asyncio.to_thread(gateway.held.catalogue.totals)
+            yield gateway.held.catalogue, ScanReport(totals=totals), gateway
         return
     folder = Path(cache or cache_folder())
     if options.get("demo"):

@@ -84,3 +84,37 @@ class InstanceDemand:
         """Wake all who wait."""
         self.failure = failure
         self.has_ended.set()
+
+
+@dataclass(slots=True)
+class Demands:
+    """All demands: `whole` has those for Series, `single` those for instances, by Series and key.
+
+    `waiting` are those that no run has begun, in the order in which they came. `new` is set when there is something to
+    do: a demand has come or ended.
+    """
+
+    whole: dict[str, Demand] = field(default_factory=dict)
+    single: dict[tuple[str, str], InstanceDemand] = field(default_factory=dict)
+    waiting: list[Demand | InstanceDemand] = field(default_factory=list)
+    new: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether there are any."""
+        return bool(self.whole or self.single)
+
+    def add(self, series_uid: str, lost: tuple[SopInstanceUid, ...]) -> Demand:
+        """A demand for a Series that has none."""
+        demand = self.whole[series_uid] = Demand(SeriesUid(series_uid), lost)
+        self.waiting.append(demand)
+        self.new.set()
+        return demand
+
+    def of_instance(self, series_uid: SeriesUid, entry: Entry, lost: tuple[SopInstanceUid, ...]) -> InstanceDemand:
+        """The demand for an instance, a new one if there is none."""
+        if (demand := self.single.get((series_uid, entry.key))) is None:
+            demand = self.single[series_uid, entry.key] = InstanceDemand(series_uid, entry, lost)
+            self.waiting.append(demand)
+            self.new.set()
+        return demand

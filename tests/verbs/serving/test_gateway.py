@@ -29,7 +29,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.manifest.base import Remarks
 from bulkdl.manifest.locked import read_lock
 from bulkdl.model.access import ArchiveChoice
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, Noted
+from bulkdl.model.events import ArchiveDown, Event, Noted
 from bulkdl.model.ids import stable_uuid
 from bulkdl.model.settings import FetchSettings
 from bulkdl.server.app import make_app, serving
@@ -39,7 +39,7 @@ from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.serve import Served, serve_async
-from bulkdl.verbs.serving.gateway import NotedOutage, open_gateway
+from bulkdl.verbs.serving.gateway import open_gateway
 from bulkdl.verbs.status import status_async
 from bulkdl.verbs.verify import verify_async
 from tests.support.catalogue_files import one, put
@@ -646,14 +646,6 @@ async def test_an_outage_is_said_once_however_many_wait(tmp_path: Path) -> None:
             answers.append(await cache.bundle(upstream.series[3]))
             assert {answer.status for answer in answers} == {503}
             assert [type(event) for event in cache.events if isinstance(event, ArchiveDown)] == [ArchiveDown]
-
-
-def test_the_end_of_an_outage_is_said_once() -> None:
-    outage = NotedOutage()
-    events = [ArchiveUp(1.0), ArchiveDown("a", 1.0), ArchiveDown("b", 1.0), ArchiveUp(1.0), ArchiveUp(1.0), Noted("c")]
-    assert [outage.notice(event) for event in events] == [False, True, False, True, False, True]
-    outage.notice(ArchiveDown("d", 1.0))
-    assert outage.message == "d"
 
 
 async def test_an_instance_that_failed_is_tried_again_at_the_next_request(upstream: Upstream, cache: Cache) -> None:
