@@ -14,7 +14,17 @@ from tests.support.layouts import NUMBERED, assert_holds, mirror_of, numbered_in
 from tests.support.mirrors import checksums_on_disk
 
 MADE_UP = numbered_instances()
-ELSEWHERE = Path("/dev/shm")  # noqa: S108 - a file system of memory
+PLACES = (Path("/dev/shm"), Path("/var/tmp"))  # noqa: S108 - usually of two file systems
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder on another file system."""
+    device = tmp_path.stat().st_dev
+    for place in PLACES:
+        if place.is_dir() and place.stat().st_dev != device:
+            return place
+    pytest.skip("there is no second file system")
 
 
 async def test_a_view_has_the_same_files_in_another_layout(tmp_path: Path) -> None:
@@ -85,9 +95,8 @@ async def test_a_view_needs_a_place_for_itself(tmp_path: Path) -> None:
             await bulkdl.relayout_async(mirror, as_view=place)
 
 
-@pytest.mark.skipif(not ELSEWHERE.exists(), reason="there is no second file system")
-async def test_a_view_on_another_file_system_is_refused(tmp_path: Path) -> None:
+async def test_a_view_on_another_file_system_is_refused(elsewhere: Path, tmp_path: Path) -> None:
     mirror = await mirror_of(MADE_UP, tmp_path)
     with pytest.raises(MirrorUnwritable, match="different file systems"):
-        await bulkdl.relayout_async(mirror, as_view=ELSEWHERE / "bulkdl-view")
-    assert not (ELSEWHERE / "bulkdl-view").exists()
+        await bulkdl.relayout_async(mirror, as_view=elsewhere / "bulkdl-view")
+    assert not (elsewhere / "bulkdl-view").exists()
