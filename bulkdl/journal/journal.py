@@ -56,6 +56,8 @@ class Journal:
         self._asking = threading.Lock()  # a task that is cancelled leaves behind the thread that asks for it
         self._claims: dict[str, str] = {}  # folders by owner, recorded with the next Series
         self._forgets_owners = False  # of folders, in a trial of another layout
+        self._shrunk: set[SeriesUid] = set()  # of which instances were forgotten that a worker may have in hand
+        self._withdrawn: set[SeriesUid] = set()  # and that no selection names any more
 
     @classmethod
     def create_or_open(cls, path: Path) -> Self:
@@ -516,8 +518,10 @@ class Journal:
         """
         with self._writing() as database:
             series_id = writes.known_series(database, series_uid)
-            if is_whole:
-                writes.forget_entries(database, series_id, entries)
+            if self._is_gone(database, series_uid, series_id):
+                return False
+            if is_whole and writes.forget_entries(database, series_id, entries):
+                self._shrunk.add(series_uid)
             writes.list_entries(database, run, series_id, entries, names)
             for outcome in missing:
                 writes.give_up(database, run, series_id, outcome)
@@ -592,16 +596,23 @@ class Journal:
         """Record that a Series failed as a whole, or is incomplete. The journal may not know it yet."""
         with self._writing() as database:
             series_id, listing = writes.take_unknown_series(database, run, series_uid)
+            if run.selection_id is None and self._is_gone(database, series_uid, series_id):
+                return
             writes.link_series(database, run, series_id, series_uid, listing)
             writes.note_failure(database, run, (series_id, ""), (error, message, attempts))
 
     def record_outcomes(self, run: Run, outcomes: Sequence[InstanceOutcome]) -> None:
         """Record how instances ended, in one transaction, and bind their entries to their UIDs.
 
-        The failure of an instance that is held or withdrawn changes nothing: its file is still in place.
+        The failure of an instance that is held or withdrawn changes nothing: its file is still in place. What was
+        downloaded of an instance that was forgotten meanwhile, because the archive has withdrawn it, is withdrawn.
         """
         with self._writing() as database:
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
+            for uid in series_ids.keys() & self._shrunk:
+                late = [outcome for outcome in outcomes if outcome.series_uid == uid]
+                others = [outcome for outcome in outcomes if outcome.series_uid != uid]
+                outcomes = [*others, *writes.settle_late(database, run, series_ids[uid], late)]
             held = [outcome for outcome in outcomes if STATE_AFTER[outcome.outcome] is InstanceState.HELD]
             writes.hold(database, run, series_ids, held)
             for outcome in outcomes:
@@ -650,10 +661,18 @@ class Journal:
             for series_uid in series_uids:
                 series_id = writes.known_series(database, series_uid)
                 database.execute(queries.UNLINK, (run.selection_id, series_id))
-                if withdraw and not database.execute(queries.LINKS, (series_id,)).fetchone():
-                    marked += writes.withdraw(database, run, series_id, ())
+                if withdraw and writes.is_gone(database, series_id):
+                    count, _ = writes.withdraw(database, run, series_id, ())
+                    marked += count
+                    self._shrunk.add(series_uid)
+                    self._withdrawn.add(series_uid)
                     database.execute(queries.FORGET_FAILURE, (series_id, ""))
+                    writes.end_listing(database, series_id)
         return marked
+
+    def _is_gone(self, database: sqlite3.Connection, series_uid: SeriesUid, series_id: int) -> bool:
+        """Whether a Series was withdrawn while it was listed."""
+        return series_uid in self._withdrawn and writes.is_gone(database, series_id)
 
     def leave_out(self, run: Run, series_uids: Iterable[SeriesUid]) -> None:
         """Take Series of which nothing was downloaded out of the run's selection; forget those of no other one."""
@@ -671,7 +690,10 @@ class Journal:
         Instances that were owed and are not listed are forgotten.
         """
         with self._writing() as database:
-            return writes.withdraw(database, run, writes.known_series(database, series_uid), listed)
+            marked, is_shrunk = writes.withdraw(database, run, writes.known_series(database, series_uid), listed)
+        if is_shrunk:
+            self._shrunk.add(series_uid)
+        return marked
 
     def linked(self, selection_id: int) -> Iterator[SeriesUid]:
         """The Series that hold files and that a selection was resolved to."""

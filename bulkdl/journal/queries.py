@@ -335,6 +335,7 @@ ORDER BY s.position, s.collection, s.patient_id, s.study_uid, s.series_uid LIMIT
 
 HOLDING_SERIES: Final = "SELECT series_id FROM tally WHERE series_id > ? AND held > 0 ORDER BY series_id LIMIT 1"
 ADD_INSTANCES: Final = f"INSERT OR IGNORE INTO instance (series_id, sop_uid, name, run_id) {ROWS}"
+ADD_INSTANCE: Final = ADD_INSTANCES.replace(ROWS, "VALUES (?, ?, ?, ?)")
 # The rules of the view `v_instances`: the name of an instance's file, and its path below the mirror.
 _NAME: Final = "ifnull(i.name, i.sop_uid || '.dcm')"
 _PATH: Final = f"CASE ifnull(s.folder, '') WHEN '' THEN '' ELSE s.folder || '/' END || {_NAME}"

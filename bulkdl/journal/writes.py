@@ -27,7 +27,7 @@ from bulkdl.journal.rows import (
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
 from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
-from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome
+from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 
@@ -135,18 +135,49 @@ def owe_earlier_failures(database: sqlite3.Connection, run: Run, series_id: int,
         database.execute(queries.FORGET_FAILURE, (series_id, ""))
 
 
-def withdraw(database: sqlite3.Connection, run: Run, series_id: int, listed: Collection[str]) -> int:
-    """Mark the held instances that are not `listed`, by key, as withdrawn, and forget others; the number marked."""
+def withdraw(database: sqlite3.Connection, run: Run, series_id: int, listed: Collection[str]) -> tuple[int, bool]:
+    """Mark the held instances that are not `listed`, by key, as withdrawn, and forget others.
+
+    Returns the number marked, and whether any were forgotten.
+    """
     gone: list[str] = []
     withdrawn: list[str] = []
     for sop_uid, state, key in database.execute(queries.ALL_OF_SERIES, (series_id,)):
         if (key or sop_uid.removeprefix(UNBOUND)) not in listed and state != WITHDRAWN:
             (withdrawn if state == HELD else gone).append(sop_uid)
     database.executemany(queries.WITHDRAW, ((run.id, series_id, sop_uid) for sop_uid in withdrawn))
-    for sop_uid in gone:
-        database.execute(queries.REMOVE_INSTANCE, (series_id, sop_uid))
-        database.execute(queries.REMOVE_ENTRY, (series_id, sop_uid))
-    return len(withdrawn)
+    _forget_rows(database, series_id, gone)
+    return len(withdrawn), bool(gone)
+
+
+def is_gone(database: sqlite3.Connection, series_id: int) -> bool:
+    """Whether no selection has a Series any more."""
+    return database.execute(queries.LINKS, (series_id,)).fetchone() is None
+
+
+def settle_late(
+    database: sqlite3.Connection, run: Run, series_id: int, outcomes: Sequence[InstanceOutcome]
+) -> list[InstanceOutcome]:
+    """Record the outcomes of a Series whose instances were forgotten during their download: as withdrawn.
+
+    Failures need no record. Returns the other outcomes.
+    """
+    others = []
+    for outcome in outcomes:
+        rows = {outcome.sop_uid or "", unbound(outcome.key)}
+        if any(database.execute(queries.STATE, (series_id, row)).fetchone() is not None for row in rows):
+            others.append(outcome)
+        elif STATE_AFTER[outcome.outcome] is InstanceState.HELD:
+            database.execute(queries.ADD_INSTANCE, (series_id, outcome.sop_uid, outcome.name, run.id))
+            hold(database, run, {outcome.series_uid: series_id}, [outcome])
+            database.execute(queries.WITHDRAW, (run.id, series_id, outcome.sop_uid))
+    return others
+
+
+def _forget_rows(database: sqlite3.Connection, series_id: int, sop_uids: Sequence[str]) -> None:
+    rows = [(series_id, sop_uid) for sop_uid in sop_uids]
+    database.executemany(queries.REMOVE_INSTANCE, rows)
+    database.executemany(queries.REMOVE_ENTRY, rows)
 
 
 def end_listing(database: sqlite3.Connection, series_id: int) -> None:
@@ -167,17 +198,23 @@ def wanted_instances(database: sqlite3.Connection, series_id: int) -> frozenset[
     )
 
 
-def forget_entries(database: sqlite3.Connection, series_id: int, entries: Sequence[Entry]) -> None:
-    """Forget entries that a whole list of their Series does not have, except that their files are held."""
+def forget_entries(database: sqlite3.Connection, series_id: int, entries: Sequence[Entry]) -> bool:
+    """Forget entries that a whole list of their Series does not have, except that their files are held.
+
+    Returns whether any were forgotten.
+    """
     keys = {entry.key for entry in entries}
     for key, uid in database.execute(queries.BOUND_KEYS, (series_id,)).fetchall():
         if key not in keys:
             database.execute(queries.FORGET_KEY, (series_id, uid))
     lists_uids = any(entry.sop_uid is not None for entry in entries)
-    for uid, key in database.execute(queries.NOT_HELD, (series_id,)).fetchall():
-        if (uid > UNBOUND or not lists_uids) and (key or uid.removeprefix(UNBOUND)) not in keys:
-            database.execute(queries.REMOVE_INSTANCE, (series_id, uid))
-            database.execute(queries.REMOVE_ENTRY, (series_id, uid))
+    gone = [
+        uid
+        for uid, key in database.execute(queries.NOT_HELD, (series_id,)).fetchall()
+        if (uid > UNBOUND or not lists_uids) and (key or uid.removeprefix(UNBOUND)) not in keys
+    ]
+    _forget_rows(database, series_id, gone)
+    return bool(gone)
 
 
 def list_entries(

@@ -10,6 +10,7 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
+from bulkdl.model.events import Event, Noted
 from bulkdl.model.reports.base import RunOutcome, SeriesCounts
 from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
@@ -213,6 +214,66 @@ async def test_a_comparison_that_was_cut_off_is_made_again(tmp_path: Path) -> No
         report = await synced(archive, mirror, now)
     assert changes_of(report) == {"changed_series": 1, "replaced_instances": 1}
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(now)
+
+
+@pytest.mark.parametrize("endpoint", ["getSOPInstanceUIDs", "getSingleImage"])
+@pytest.mark.parametrize("late_answer", ["as before", "nothing"])
+async def test_what_is_withdrawn_while_it_is_listed_or_downloaded_is_withdrawn(
+    endpoint: str, late_answer: str, tmp_path: Path
+) -> None:
+    """The mirror owes it from an interrupted run, so `sync` begins with it before it knows that it is withdrawn."""
+    gone, reached, withdrawn = BY_SERIES[0], asyncio.Event(), asyncio.Event()
+    archive = BadArchive(MADE_UP)
+
+    def concerns_gone(seen: Seen) -> bool:
+        return endpoint_of(seen) == endpoint and seen.query["SeriesInstanceUID"] == gone[0].series_uid
+
+    def silent(seen: Seen) -> Action | None:
+        async def act(_: Exchange) -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        return act if concerns_gone(seen) else None
+
+    def late(seen: Seen) -> Action | None:
+        archive.made_up = MADE_UP if late_answer == "as before" else MADE_UP[2:]
+        answer_of_then = archive.right(seen)
+        archive.made_up = MADE_UP[2:]
+
+        async def act(exchange: Exchange) -> None:
+            reached.set()
+            await withdrawn.wait()
+            await answer_of_then(exchange)
+
+        return act if concerns_gone(seen) else None
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Noted) and "has withdrawn 1 series" in event.message:
+            withdrawn.set()
+
+    async with archive:
+        stop = asyncio.Event()
+        choice, mirror = archive.choice(tmp_path), tmp_path / "mirror"
+        archive.fault = silent
+        first = asyncio.create_task(
+            bulkdl.mirror_async("MADE-UP", to=mirror, archive=choice, settings=QUICK, stop=stop)
+        )
+        await reached.wait()
+        stop.set()
+        await first
+        reached.clear()
+        archive.fault = late
+        report = await synced(archive, mirror, MADE_UP[2:], sink=listen)
+        archive.fault = no_fault
+        again = await synced(archive, mirror, MADE_UP[2:])
+    assert reached.is_set()
+    assert changes_of(report)["withdrawn_series"] == 1
+    for each in (report, again):
+        assert (each.outcome, each.series, each.failures) == (RunOutcome.COMPLETE, SeriesCounts(5, 5), ())
+    assert changes_of(again) == {}
+    assert journalled_checksums(mirror) == checksums_of(MADE_UP[2:])
+    assert not (await bulkdl.verify_async(mirror)).problems
+    assert bulkdl.status(mirror).series == SeriesCounts(5, 5)
 
 
 async def test_an_index_of_an_earlier_release_withdraws_nothing_a_second_time_either(tmp_path: Path) -> None:
