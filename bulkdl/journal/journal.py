@@ -157,6 +157,7 @@ class Journal:
         with self._writing() as database:
             ended = (moment(now), outcome.value, json.dumps(counts, default=str), run_id)
             database.execute(queries.END_RUN, ended)
+            writes.forget_empty_series(database)
 
     @rows.of_records
     def last_run(self) -> rows.RunRow | None:

@@ -51,6 +51,14 @@ FORGET_UNKNOWN_SERIES: Final = (
     "DELETE FROM series WHERE id = ?",
 )
 
+# Series that are listed, and of which nothing is recorded or selected: all was withdrawn, and pruned.
+EMPTY_SERIES: Final = f"""
+SELECT t.series_id FROM tally AS t
+WHERE t.owed + t.held + t.failed + t.quarantined + t.withdrawn = 0 AND t.has_error = 0 AND t.listing > {UNLISTED}
+  AND NOT EXISTS (SELECT 1 FROM selection_series AS l WHERE l.series_id = t.series_id)
+  AND NOT EXISTS (SELECT 1 FROM move AS m WHERE m.series_id = t.series_id)
+"""
+
 FORGET_SELECTION: Final = (
     "UPDATE run SET selection_id = NULL WHERE selection_id = ?",
     "DELETE FROM selection_series WHERE selection_id = ?",
@@ -310,7 +318,12 @@ FROM series AS s CROSS JOIN tally AS t ON t.series_id = s.id
 LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = ''
 """
 
-SERIES_PAGE: Final = f"{_SERIES_ROW} WHERE s.id > ? ORDER BY s.id LIMIT ?"
+# Not those of which nothing is recorded any more: see EMPTY_SERIES.
+SERIES_PAGE: Final = f"""{_SERIES_ROW}
+WHERE s.id > ?
+  AND (t.owed + t.held + t.failed + t.quarantined + t.withdrawn > 0 OR t.has_error = 1 OR t.listing = {UNLISTED})
+ORDER BY s.id LIMIT ?
+"""
 SERIES_BY_ORDER: Final = f"{_SERIES_ROW} WHERE s.series_uid > ? AND s.folder IS NOT NULL ORDER BY s.series_uid LIMIT ?"
 SERIES_BY_UID: Final = f"{_SERIES_ROW} WHERE s.series_uid = ?"
 UNLISTED_SERIES: Final = f"""

@@ -101,6 +101,12 @@ class SeriesRow:
     attempts: int = 0
     is_listed: bool = False
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it has files of which the archive has withdrawn all, and nothing else is wanted of it."""
+        is_wanted = self.owed + self.held + self.failed + self.quarantined > 0
+        return self.withdrawn > 0 and not (is_wanted or self.error is not None or not self.is_listed)
+
 
 @dataclass(frozen=True, slots=True)
 class UnlistedSeries:

@@ -18,10 +18,12 @@ Reading does not disturb a run in progress::
 
 Views
 =====
-- `v_collections`: collection, series, instances, held, owed, failed, quarantined, withdrawn, held_bytes.
+- `v_collections`: collection, series, instances, held, owed, failed, quarantined, withdrawn, held_bytes. A Series of
+  which the archive has withdrawn everything is in none of these numbers but `withdrawn`, which counts files.
 - `v_series`: series_uid, study_uid, patient_id, collection, modality, folder, listing (in words), image_count,
   size_bytes and location (of the archive), held, owed, failed, quarantined, withdrawn, held_bytes; error and message
-  concern the Series as a whole.
+  concern the Series as a whole. One with `withdrawn` files alone is not in the archive any more; `sync --prune` removes
+  the files, and then the Series.
 - `v_instances`: series_uid, sop_uid, state (in words), path (below the mirror), size_bytes, md5, sha256 (hexadecimal),
   mtime_ns, transfer_syntax_uid, notes, run_id, key (of the entry at the archive; for most archives the SOP Instance
   UID). sop_uid and path are null while the UID is not known. Select one Series: there may be millions of rows.
@@ -371,6 +373,16 @@ CREATE TABLE instance_header (
 ) WITHOUT ROWID;
 """
 
+# Series of which nothing is recorded any more, because all was withdrawn and pruned.
+_VERSION_9: Final = """
+DELETE FROM tally WHERE owed + held + failed + quarantined + withdrawn = 0 AND has_error = 0 AND listing > 0
+  AND NOT EXISTS (SELECT 1 FROM selection_series AS l WHERE l.series_id = tally.series_id)
+  AND NOT EXISTS (SELECT 1 FROM move AS m WHERE m.series_id = tally.series_id);
+DELETE FROM series_header WHERE series_id NOT IN (SELECT series_id FROM tally);
+DELETE FROM instance_header WHERE series_id NOT IN (SELECT series_id FROM tally);
+DELETE FROM series WHERE id NOT IN (SELECT series_id FROM tally);
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -379,7 +391,8 @@ DROP VIEW IF EXISTS v_failures;
 DROP VIEW IF EXISTS v_runs;
 
 CREATE VIEW v_collections AS
-SELECT collection, count(*) AS series, sum(owed + held + failed + quarantined) AS instances, sum(held) AS held,
+SELECT collection, sum(owed + held + failed + quarantined > 0 OR listing = 0 OR has_error = 1) AS series,
+  sum(owed + held + failed + quarantined) AS instances, sum(held) AS held,
   sum(owed) AS owed, sum(failed) AS failed, sum(quarantined) AS quarantined, sum(withdrawn) AS withdrawn,
   sum(held_bytes) AS held_bytes
 FROM tally GROUP BY collection;
@@ -431,6 +444,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _VERSION_6,
     _VERSION_7,
     _VERSION_8,
+    _VERSION_9,
 )
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
@@ -464,5 +478,6 @@ STAND_INS: Final[dict[int, str]] = {
     5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
     6: _NO_MOVES + _NO_HEADERS,
     7: _NO_HEADERS,
+    8: "",
 }
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

@@ -174,6 +174,13 @@ def settle_late(
     return others
 
 
+def forget_empty_series(database: sqlite3.Connection) -> None:
+    """Forget the Series of which nothing is recorded, and that no selection has."""
+    empty = database.execute(queries.EMPTY_SERIES).fetchall()
+    for statement in queries.FORGET_UNKNOWN_SERIES:
+        database.executemany(statement, empty)
+
+
 def _forget_rows(database: sqlite3.Connection, series_id: int, sop_uids: Sequence[str]) -> None:
     rows = [(series_id, sop_uid) for sop_uid in sop_uids]
     database.executemany(queries.REMOVE_INSTANCE, rows)

@@ -118,6 +118,8 @@ def _gather(root: Path) -> _Gathered:
 
 
 def _add_series(gathered: _Gathered, row: SeriesRow, archive: str | None) -> None:
+    if row.is_withdrawn:
+        return
     series = row.series
     values = {
         "collection": series.collection,

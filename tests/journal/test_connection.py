@@ -384,17 +384,38 @@ def test_reads_journals_of_every_earlier_version() -> None:
     assert schema.STAND_INS.keys() == set(range(1, schema.VERSION))
 
 
+_PRUNED = """
+INSERT INTO series (series_uid, folder, listing, archive_id, updated_at)
+VALUES ('1.9', 'PHANTOM/1.9', 2, 1, '2026-03-01T12:00:00+00:00')
+"""
+
+
+def test_forgets_series_of_which_nothing_is_left(path: Path) -> None:
+    journal_of_version_1(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(_PRUNED)
+        connection.execute(_PRUNED.replace("1.9", "1.10").replace("2, 1", "0, 1"))  # of which nothing is known yet
+        connection.commit()
+    with Journal.open_readonly(path) as journal:
+        assert [row.series.series_uid for row in journal.all_series()] == ["1.2", "1.10"]
+    with Journal.create_or_open(path) as journal:
+        assert [row.series.series_uid for row in journal.all_series()] == ["1.2", "1.10"]
+        assert (journal.series_count(), journal.find_series(SeriesUid("1.9"))) == (2, None)
+        assert journal.counts(None).held == 2
+    assert is_intact(path)
+
+
 def test_undoes_a_migration_that_fails(path: Path) -> None:
     journal_of_version_1(path)
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute(_PRUNED)
+        connection.commit()
         connection.execute("CREATE TABLE v_runs (x)")  # the last step replaces the view after everything else
     with pytest.raises(JournalError):
         Journal.create_or_open(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION - 1,)
-        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'instance_header'").fetchone() == (
-            0,
-        )
+        assert connection.execute("SELECT count(*) FROM series").fetchone() == (2,)
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'v_series'").fetchone() == (0,)
         connection.execute("DROP TABLE v_runs")
     with Journal.create_or_open(path) as journal:

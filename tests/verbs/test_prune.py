@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import sqlite3
+from contextlib import closing
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +67,45 @@ async def test_prune_refuses_a_folder_that_is_not_a_mirror(tmp_path: Path) -> No
     with pytest.raises(JournalUnreadable):
         await bulkdl.prune_async(tmp_path)
     assert not any(path.exists() for path in (tmp_path / ".bulkdl",))
+
+
+def lists_of(mirror: Path, page: Path) -> dict[str, Any]:
+    """What each list of a mirror says of its Series: their number, or their UIDs with the files held and withdrawn."""
+    table = StringIO(newline="")
+    bulkdl.export(mirror, table, table="series")
+    rows = list(csv.DictReader(StringIO(table.getvalue())))
+    with closing(sqlite3.connect(f"{(mirror / '.bulkdl' / 'journal.sqlite').as_uri()}?mode=ro", uri=True)) as database:
+        collections = database.execute("SELECT series, held, withdrawn FROM v_collections").fetchall()
+        series = database.execute("SELECT series_uid, held, withdrawn FROM v_series ORDER BY 1").fetchall()
+    report, status = bulkdl.report(mirror, to=page, quick=True), bulkdl.status(mirror)
+    return {
+        "export": sorted((row["series_uid"], int(row["held"]), int(row["withdrawn"])) for row in rows),
+        "v_series": series,
+        "v_collections": collections,
+        "status": (status.series.selected, sum(each.series for each in status.collections)),
+        "report": {name: sum(group.series for group in groups) for name, groups in report.groups.items()},
+        "cite": sum(each.series for each in bulkdl.cite(mirror).data_sets),
+    }
+
+
+async def test_lists_mark_a_withdrawn_series_and_leave_it_out_once_it_is_pruned(tmp_path: Path) -> None:
+    uids = sorted({one.series_uid for one in MADE_UP})
+    gone, kept = MADE_UP[0].series_uid, 5
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        await synced(archive, mirror, MADE_UP[2:])
+        marked = await asyncio.to_thread(lists_of, mirror, tmp_path / "page.html")
+        await bulkdl.prune_async(mirror)
+        pruned = await asyncio.to_thread(lists_of, mirror, tmp_path / "page.html")
+        relaid = await bulkdl.relayout_async(mirror, layout="flat")
+        back = await synced(archive, mirror, MADE_UP)
+    rows = [(uid, 0, 2) if uid == gone else (uid, 2, 0) for uid in uids]
+    assert marked["export"] == marked["v_series"] == rows
+    assert pruned["export"] == pruned["v_series"] == [row for row in rows if row[0] != gone]
+    assert (marked["v_collections"], pruned["v_collections"]) == ([(kept, 10, 2)], [(kept, 10, 0)])
+    for found in (marked, pruned):
+        assert (found["status"], found["cite"]) == ((kept, kept), kept)
+        assert set(found["report"].values()) == {kept}
+    assert relaid.series == kept
+    assert back.changes is not None
+    assert (back.changes.new_series, back.instances.fetched) == (1, 2)
