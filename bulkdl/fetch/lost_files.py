@@ -33,13 +33,18 @@ def find_lost(
         after = page[-1].series_id
 
 
-def _lost_in(held: HeldFolder, files: MirrorFiles) -> dict[InstanceKey, str]:
+def lost_names(held: HeldFolder, files: MirrorFiles) -> dict[str, int | None]:
+    """The names of the files of a Series that are lost; with what lies there instead, in bytes. Raises DiskError."""
     lying = files.existing(held.folder) if held.files else {}
-    lost = {}
+    return {name: lying.get(name) for _, name, size_bytes in held.files if lying.get(name) != size_bytes}
+
+
+def _lost_in(held: HeldFolder, files: MirrorFiles) -> dict[InstanceKey, str]:
+    names, lost = lost_names(held, files), {}
     for sop_uid, name, size_bytes in held.files:
-        if (found := lying.get(name)) != size_bytes:
+        if name in names:
             path = f"{held.folder}/{name}"
-            move_away(files, path, sop_uid, f"found {found} bytes, expected {size_bytes}")
+            move_away(files, path, sop_uid, f"found {names[name]} bytes, expected {size_bytes}")
             lost[InstanceKey(held.series_uid, sop_uid)] = path
     return lost
 

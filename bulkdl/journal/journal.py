@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
 
 _PAGE: Final = 1_000
+_NO_RUN: Final = -1
 _OWED_AT_ONCE: Final = 3_200  # instances in a page of work, about: each takes a quarter of a KB
 
 
@@ -881,6 +882,13 @@ class Journal:
             rows.HeldFolder(number, series_uid, folder, self._rows(queries.HELD_FILES, (number, run.id)))
             for number, series_uid, folder in self._rows(queries.HELD_FOLDERS, scope)
         ]
+
+    def held_folder(self, series_uid: SeriesUid) -> rows.HeldFolder | None:
+        """The folder and the files of a Series, those that every run put there; None if it has no folder."""
+        row = self.find_series(series_uid)
+        if row is None or row.folder is None:
+            return None
+        return rows.HeldFolder(row.id, series_uid, row.folder, self._rows(queries.HELD_FILES, (row.id, _NO_RUN)))
 
     def series(self, *, after: int = 0, limit: int) -> list[SeriesRow]:
         """Every Series, by id, after the id `after`."""

@@ -14,7 +14,9 @@ from bulkdl.archive.base import Archive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.routed import parts_of, source_of
+from bulkdl.fetch.lost_files import lost_names
 from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import HeldFolder
 from bulkdl.manifest.base import ManifestRow
 from bulkdl.manifest.tcia import settings_of
 from bulkdl.manifest.writing import ManifestFormat, endpoint_settings, write_rows
@@ -29,6 +31,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.model.settings import FetchSettings
 from bulkdl.resolve.resolution import Earlier, Resolution, check_found, resolve
 from bulkdl.runtime.disk import JOURNAL
+from bulkdl.store.files import MirrorFiles
 from bulkdl.store.space import measure
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Given, Paths
@@ -68,6 +71,7 @@ async def plan_async(
 ) -> PlanReport:
     """Say what a mirror of the selection needs, less what the mirror at `to` already has. Downloads nothing.
 
+    A file counts as held if it lies in the mirror with its size; no file is read.
     Sizes come with the Series where the archive sends them. Else it is asked for those of the first 100, and the others
     are estimated by these; `exact` is False then. Free space is that of `to`, or of the working folder. The expected
     time follows from the earlier runs with this archive on the mirror at `to`. `save` is a manifest to write.
@@ -75,7 +79,7 @@ async def plan_async(
     Raises:
         UserError: the selection or the archive's name is invalid, or nothing was found.
         ArchiveError: the archive refused, or could not be reached.
-        DiskError: the manifest cannot be written.
+        DiskError: the manifest cannot be written, or a folder of the mirror cannot be read.
     """
     wanted = choose_selection(selection, criteria, sink)
     form = format_of_file(save) if save is not None else None
@@ -94,6 +98,7 @@ async def plan_async(
             report = await _plan(wanted, planned, root, sink)
         else:
             with Journal.open_readonly(root / JOURNAL) as planned.journal:
+                planned.holdings = _Holdings(MirrorFiles(root), planned.journal)
                 report = await _plan(wanted, planned, root, sink)
                 expected = _seconds_expected(report, planned.journal, source.settings.profile)
                 report = replace(report, seconds_expected=expected)
@@ -124,10 +129,9 @@ async def _plan(selection: Selection, planned: _Planned, to: Path | None, sink: 
         closure = _closure(selection, planned, to) if selection.with_annotations else None
         async with aclosing(resolve(selection, client, found, earlier=earlier, closure=closure)) as batches:
             async for batch in batches:
-                for series in batch.series:
-                    if series.series_uid not in seen:
-                        seen[series.series_uid] = None
-                        await planned.add(series)
+                new = {each.series_uid: each for each in batch.series if each.series_uid not in seen}
+                seen |= dict.fromkeys(new)
+                await planned.add(list(new.values()))
         planned.series_uids = tuple(seen)
         found.follow(closure)
     for note in found.notes():
@@ -179,6 +183,34 @@ def _seconds_expected(report: PlanReport, journal: Journal, profile: Profile) ->
     return round(seconds * max(owed / instances, owed_bytes / size_bytes), 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Holdings:
+    """What a mirror holds, as the journal has it and a listing of each folder confirms it."""
+
+    files: MirrorFiles
+    journal: Journal
+
+    def sizes(
+        self, batch: Sequence[Series], wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]
+    ) -> dict[SeriesUid, list[int]]:
+        """The sizes in bytes of the files in place of each Series, or of its `wanted` instances alone. Blocking."""
+        found = {}
+        for uid in (series.series_uid for series in batch):
+            if (held := self.journal.held_folder(uid)) is not None:
+                lost = lost_names(held, self.files)
+                if lost and self._is_moving(held):
+                    held, lost = self.journal.held_folder(uid) or held, {}
+                chosen = frozenset(wanted[uid]) if uid in wanted else None
+                files = [(sop_uid, size) for sop_uid, name, size in held.files if name not in lost]
+                found[uid] = [size for sop_uid, size in files if chosen is None or sop_uid in chosen]
+        return found
+
+    def _is_moving(self, held: HeldFolder) -> bool:
+        """Whether the files of a Series are on the way to other places, or are there now."""
+        is_begun = any(move.series_id == held.series_id for move in self.journal.begun_moves())
+        return is_begun or self.journal.held_folder(held.series_uid) != held
+
+
 @dataclass(slots=True)
 class _Planned:
     """Sums of the archive's numbers, by Collection and source; a Series counts once."""
@@ -187,6 +219,7 @@ class _Planned:
     wanted: Mapping[SeriesUid, Sequence[SopInstanceUid]]
     rows: list[ManifestRow] | None  # None unless a manifest needs more than the UIDs
     journal: Journal | None = None
+    holdings: _Holdings | None = None
     sums: defaultdict[_Key, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     licenses: defaultdict[str | None, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     license_names: defaultdict[_Key, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -196,7 +229,15 @@ class _Planned:
     measured: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by modality
     asked: int = 0
 
-    async def add(self, series: Series) -> None:
+    async def add(self, batch: Sequence[Series]) -> None:
+        held: Mapping[SeriesUid, list[int]] = {}
+        if self.holdings is not None:
+            held = await asyncio.to_thread(self.holdings.sizes, batch, self.wanted)
+        for series in batch:
+            await self._add(series, held.get(series.series_uid, []))
+
+    async def _add(self, series: Series, held: Sequence[int]) -> None:
+        """Count a Series; `held` are the sizes of its files in the mirror, of those that are wanted."""
         count, size_bytes, is_exact = await self._size(series)
         if self.rows is not None:
             known = replace(series, image_count=count, size_bytes=size_bytes if is_exact else None)
@@ -211,9 +252,8 @@ class _Planned:
         sums = self.sums[series.collection, source]
         sums.update(series=1, instances=count or 0, size_bytes=size_bytes or 0, estimated=not is_exact)
         self.add_license((series.collection, source), series.license_name, 1, size_bytes or 0)
-        if self.journal is not None and (row := self.journal.find_series(series.series_uid)) is not None:
-            is_complete = bool(row.held) and row.held >= (count or 0)
-            sums.update(held=row.held, held_bytes=row.held_bytes, complete=is_complete)
+        most = count if count is not None else len(held)
+        sums.update(held=len(held[:most]), held_bytes=sum(held[:most]), complete=bool(held) and len(held) >= most)
 
     async def _size(self, series: Series) -> tuple[int | None, int | None, bool]:
         """The number of instances and bytes of a Series, and whether both are the archive's.

@@ -14,6 +14,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import DiskError, SelectionError
 from bulkdl.journal.journal import Journal
+from bulkdl.journal.moves import SeriesMove
 from bulkdl.manifest import read_manifest
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.selection import Selection
@@ -23,6 +24,7 @@ from tests.support.bucket_server import write_index_of
 from tests.support.dicom_files import MadeUp, instances
 from tests.support.faults import Action, Seen, answer
 from tests.support.idc_index import prior_row, series_row, write_index
+from tests.support.mirrors import checksums_on_disk
 
 MADE_UP = list(instances(series=2, per_series=3))
 SERIES = tuple(dict.fromkeys(one.series_uid for one in MADE_UP))
@@ -43,6 +45,50 @@ async def test_counts_what_the_mirror_holds_already(tmp_path: Path) -> None:
         await archive.mirror(tmp_path)
         report = await bulkdl.plan_async(series=SERIES, to=tmp_path / "mirror", archive=archive.address)
     assert (report.instances_held, report.bytes_held, report.series.complete) == (6, SIZE, 2)
+
+
+async def test_counts_no_file_that_is_missing_or_truncated_as_held(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path)
+        mirror = tmp_path / "mirror"
+        gone, cut, *_ = sorted(mirror.rglob("*.dcm"))
+        lost = gone.stat().st_size + cut.stat().st_size
+        gone.unlink()
+        cut.write_bytes(cut.read_bytes()[:-1])
+        before = checksums_on_disk(mirror)
+        report = await bulkdl.plan_async(series=SERIES, to=mirror, archive=archive.choice(tmp_path))
+        assert checksums_on_disk(mirror) == before
+        resumed = await archive.resume(tmp_path)
+    assert (report.instances_held, report.bytes_held, report.series.complete) == (4, SIZE - lost, 1)
+    assert report.as_json()["instances"]["owed"] == resumed.instances.fetched == 2
+
+
+async def test_counts_as_held_only_what_is_selected_and_what_the_archive_counts(tmp_path: Path) -> None:
+    first, second = ([one for one in MADE_UP if one.series_uid == uid] for uid in SERIES)
+    one = Selection(series=(SERIES[0],), instances=((SERIES[0], (first[0].sop_uid, first[1].sop_uid)),))
+    async with BadArchive(MADE_UP) as archive:
+        choice = archive.choice(tmp_path)
+        await bulkdl.mirror_async(series=SERIES[:1], to=tmp_path / "m", archive=choice, settings=QUICK)
+        part = await bulkdl.plan_async(one, to=tmp_path / "m", archive=choice)
+        (tmp_path / "m").joinpath(next((tmp_path / "m").rglob(f"{first[0].sop_uid}.dcm"))).unlink()
+        lost = await bulkdl.plan_async(one, to=tmp_path / "m", archive=choice)
+        archive.made_up = [first[1], *second]
+        fewer = await bulkdl.plan_async(series=SERIES, to=tmp_path / "m", archive=choice)
+    assert (part.instances_selected, part.instances_held, part.series.complete) == (2, 2, 1)
+    assert (lost.instances_selected, lost.instances_held, lost.series.complete) == (2, 1, 0)
+    assert (fewer.instances_selected, fewer.instances_held, fewer.series.complete) == (4, 1, 1)
+
+
+async def test_a_series_that_is_being_moved_is_held(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        await archive.mirror(tmp_path)
+        mirror = tmp_path / "mirror"
+        with Journal.create_or_open(mirror / ".bulkdl" / "journal.sqlite") as journal:
+            row = next(journal.all_series())
+            journal.begin_moves([SeriesMove(row.id, row.folder or "", "elsewhere")])
+        (mirror / (row.folder or "")).rename(mirror / "elsewhere")
+        report = await bulkdl.plan_async(series=SERIES, to=mirror, archive=archive.choice(tmp_path))
+    assert (report.instances_held, report.series.complete) == (6, 2)
 
 
 async def test_says_how_long_the_rest_takes_at_the_speed_of_the_runs_before(tmp_path: Path) -> None:
