@@ -8,6 +8,8 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
+from bulkdl.journal.journal import Journal
+from bulkdl.store.files import MirrorFiles
 from bulkdl.verbs.mirrors.folders import archive_of
 from bulkdl.verbs.status import read_status
 from tests.support.bad_archive import BadArchive
@@ -36,6 +38,14 @@ def test_names_the_archive_of_the_last_run(tmp_path: Path) -> None:
     name, url = archive_of(tmp_path)
     assert name
     assert url == read_status(tmp_path).archive
+
+
+def test_a_mirror_without_a_run_has_none_that_did_not_finish(tmp_path: Path) -> None:
+    files = MirrorFiles(tmp_path)
+    files.prepare()
+    Journal.create_or_open(files.journal_path).close()
+    first, second, *_ = str(read_status(tmp_path)).splitlines()
+    assert (first, second) == (str(tmp_path), "no run yet")
 
 
 def test_a_folder_without_a_journal_is_an_error(tmp_path: Path) -> None:

@@ -77,9 +77,10 @@ class StatusReport(Report):
 
     def as_text(self, width: int | None = None) -> str:
         state = f"running: {self.running}" if self.running else f"last run: {self.last_outcome or 'not finished'}"
+        source = f", mirrored from {one_line(self.archive)}" if self.archive else ""
         lines = [
-            f"{one_line(self.mirror)}, mirrored from {one_line(self.archive)}",
-            one_line(f"run {self.run}, {state}"),
+            f"{one_line(self.mirror)}{source}",
+            one_line(f"run {self.run}, {state}") if self.run or self.running else "no run yet",
             (
                 f"{series_text(self.series)}; {self.held:,} of {self.selected:,} instances held,"
                 f" {human_bytes(self.bytes_mirror)}"

@@ -1,4 +1,4 @@
-"""What was begun on a mirror and did not end, beside its downloads, and the commands that finish it."""
+"""What was begun on a mirror and did not end, beside what it owes, and the commands that finish it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import VerbRun
-from bulkdl.model.formatting import command
+from bulkdl.model.formatting import command, counted
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.status import UnfinishedWork
 from bulkdl.store.layout import layout_name
@@ -23,6 +23,11 @@ def unfinished_work(mirror: Path, journal: Journal) -> tuple[UnfinishedWork, ...
         which = f" to {layout_name(template)}" if template is not None else ""
         message = f"a relayout{which} did not end: some files are not where they belong yet; nothing is lost"
         found.append(UnfinishedWork("relayout", message, command("relayout", str(mirror))))
+    if unknown := sum(not row.is_resolved for row in journal.selections()):
+        message = (
+            f"not all series of {counted(unknown, 'selection')} are known yet: no run has asked for them to its end"
+        )
+        found.append(UnfinishedWork("mirror", message, command("resume", str(mirror))))
     for sources in _unfinished_merges(journal.runs_of("merge")):
         message = f"a merge of {_mirrors(sources)} did not end: what was not joined is still in these mirrors"
         found.append(UnfinishedWork("merge", message, command("merge", *sources, "--to", str(mirror))))

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.errors import DiskError
+from bulkdl.errors import ArchiveError, DiskError
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.recorded_run import recorded_run
 from bulkdl.verbs.status import read_status
-from tests.support.bad_archive import BadArchive
+from tests.support.bad_archive import QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.dicom_files import instances
+from tests.support.faults import Action, Seen, answer
 from tests.support.layouts import mirror_of
 from tests.support.syncing import mirrored, synced
 
@@ -37,6 +38,23 @@ async def test_a_relayout_that_was_stopped(tmp_path: Path) -> None:
     ]
     await bulkdl.relayout_async(mirror)
     assert read_status(mirror).unfinished == ()
+
+
+async def test_a_run_that_did_not_get_to_know_all_series(tmp_path: Path) -> None:
+    def fails(seen: Seen) -> Action | None:
+        return answer(b"", status=500) if endpoint_of(seen) == "getSeries" else None
+
+    async with BadArchive(MADE_UP, fails) as archive:
+        choice, mirror = archive.choice(tmp_path), tmp_path / "mirror"
+        with suppress(ArchiveError):
+            await bulkdl.mirror_async("MADE-UP", to=mirror, archive=choice, settings=QUICK)
+        (found,) = read_status(mirror).unfinished
+        assert (found.verb, found.command) == ("mirror", f"bulkdl resume {mirror}")
+        assert "not all series of 1 selection are known yet" in str(read_status(mirror))
+        archive.fault = no_fault
+        await bulkdl.resume_async(mirror, archive=choice, settings=QUICK)
+    assert read_status(mirror).unfinished == ()
+    assert read_status(mirror).held == len(MADE_UP)
 
 
 async def test_merges_that_were_stopped_until_a_later_one_has_joined_the_same_mirrors(tmp_path: Path) -> None:
