@@ -96,11 +96,16 @@ merge = blocking(merge_async)
 
 
 def _sources(mirrors: Sequence[Path], target: Path) -> list[Path]:
-    """The mirrors to join, each once and without the target. Raises JournalUnreadable, ConfigurationError. Blocking."""
+    """The mirrors to join, each once and without the target. Blocking.
+
+    Raises JournalUnreadable, ConfigurationError, and MirrorLocked while a process works on one of them.
+    """
     place, found = target.resolve(), dict[Path, Path]()
     for mirror in mirrors:
         require_mirror(mirror)
         source = mirror.resolve()
+        if source != place:
+            _refuse_busy(mirror)
         if place in source.parents or source in place.parents:
             raise ConfigurationError(f"one of {mirror} and {target} is inside the other; choose a folder beside them")
         if source != place:
@@ -131,14 +136,17 @@ class _Merging:
     announcer: Announcer | None = None
 
     async def carry_out(self, sources: Sequence[Path]) -> RunOutcome:
-        """Join every mirror. The runs of all come first, so that the run of this merge is the last."""
+        """Join every mirror. The runs of all come first, so that the run of this merge is the last.
+
+        It has the archive of the last run before, which `resume` asks.
+        """
+        last = await self.target.journal(Journal.last_run)
         for source in sources:
-            await asyncio.to_thread(_refuse_busy, source)
             with await asyncio.to_thread(Journal.open_readonly, source / JOURNAL) as journal:
                 await self.target.journal(Journal.join_history, journal.history())
         self.announcer = Announcer(self.sink, "merge", await asyncio.to_thread(_series_in, sources), "series")
         settings = {"sources": [str(source.absolute()) for source in sources], "by": self.by.value}
-        async with recorded_run(self.target, "merge", settings) as ended:
+        async with recorded_run(self.target, "merge", settings, last=last) as ended:
             try:
                 for source in sources:
                     if self.stop.is_set():

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 import bulkdl
-from bulkdl.errors import ConfigurationError, JournalUnreadable
+from bulkdl.errors import ConfigurationError, JournalUnreadable, MirrorLocked
 from bulkdl.journal.journal import Journal
 from bulkdl.runtime.disk import JOURNAL
 from bulkdl.store.importing import ImportMode
+from bulkdl.store.mirror_lock import lock_mirror
+from bulkdl.verbs.mirrors.folders import archive_of
 from tests.support.bad_archive import QUICK, BadArchive, endpoint_of
 from tests.support.dicom_files import instances
 from tests.support.faults import Action, Seen, answer
@@ -84,6 +86,15 @@ async def test_one_mirror_takes_in_the_other(tmp_path: Path) -> None:
         assert len(lines) == rows + 1
 
 
+async def test_a_mirror_that_takes_in_one_of_another_archive_goes_on_with_its_first_one(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive:
+        one, _ = await shards(archive, tmp_path)
+    other = await mirror_of(LATER, tmp_path)
+    name = archive_of(one)
+    await bulkdl.merge_async(other, to=one)
+    assert archive_of(one) == name != archive_of(other)
+
+
 async def test_what_is_owed_or_failed_is_joined_too(tmp_path: Path) -> None:
     def fault(seen: Seen) -> Action | None:
         is_broken = seen.query.get("SOPInstanceUID") == MADE_UP[4].sop_uid and endpoint_of(seen) == "getSingleImage"
@@ -120,6 +131,9 @@ async def test_mirrors_that_cannot_be_joined_are_refused(tmp_path: Path) -> None
         await bulkdl.merge_async(tmp_path / "nothing", to=tmp_path / "whole")
     with pytest.raises(ConfigurationError, match="inside the other"):
         await bulkdl.merge_async(one, to=one / "whole")
+    assert not (tmp_path / "whole").exists()
+    with lock_mirror(one), pytest.raises(MirrorLocked, match="nothing was changed"):
+        await bulkdl.merge_async(one, to=tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
     place = tmp_path / "foreign"
     report = await bulkdl.merge_async(one, to=place, layout="flat", by=ImportMode.COPY)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bulkdl.journal.journal import Journal
+from bulkdl.journal.rows import RunRow
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 
@@ -23,12 +24,14 @@ class RecordedRun:
 
 
 @asynccontextmanager
-async def recorded_run(mirror: OpenMirror, verb: str, settings: Mapping[str, Any]) -> AsyncIterator[RecordedRun]:
-    """Record a run with the archive of the last one; a mirror on which nothing was ever mirrored has no runs.
+async def recorded_run(
+    mirror: OpenMirror, verb: str, settings: Mapping[str, Any], *, last: RunRow | None = None
+) -> AsyncIterator[RecordedRun]:
+    """Record a run with the archive of the last one, or of `last`; a mirror on which nothing was mirrored has no runs.
 
     A block that is cancelled ends the run as interrupted, one that raises anything else as failed.
     """
-    last, ended = await mirror.journal(Journal.last_run), RecordedRun()
+    last, ended = last or await mirror.journal(Journal.last_run), RecordedRun()
     if last is None:
         yield ended
         return
