@@ -13,10 +13,12 @@ from typing import Annotated, Any, BinaryIO, Final, Protocol, TextIO
 
 from bulkdl.dicom.header_values import DEFAULT_KEYWORDS, checked_keywords
 from bulkdl.errors import ConfigurationError
+from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Noted, Sink, ignore
 from bulkdl.model.options import Option, several
 from bulkdl.verbs.calls.blocking import blocking
 from bulkdl.verbs.calls.signatures import Paths
+from bulkdl.verbs.mirrors.folders import require_mirror, require_settled
 from bulkdl.verbs.tables.journal_tables import ExportTable, columns, read_table
 from bulkdl.verbs.tables.records import import_extra
 
@@ -64,12 +66,18 @@ async def export_async(
     names = several(keywords)
     if names and table != ExportTable.HEADERS:
         raise ConfigurationError("only the table headers has keywords: add --table headers")
+    await asyncio.to_thread(_refuse_unreadable, Path(mirror))  # before the names of the columns are written
     if table == ExportTable.HEADERS:
         return await _export_headers(Path(mirror), file, format, names, sink, stop or asyncio.Event())
     return await asyncio.to_thread(_export_journal, mirror, file, table, format)
 
 
 export = blocking(export_async)
+
+
+def _refuse_unreadable(root: Path) -> None:
+    with Journal.open_readonly(require_mirror(root)) as journal:
+        require_settled(root, journal)
 
 
 def _export_journal(mirror: Paths, file: TextIO | BinaryIO, table: str, form: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 import bulkdl
-from bulkdl.errors import ConfigurationError
+from bulkdl.errors import ConfigurationError, JournalUnreadable
 from bulkdl.journal.journal import Journal
 from bulkdl.manifest import read_manifest
 from tests.support.bad_archive import BadArchive, command
@@ -80,6 +80,14 @@ async def test_a_table_that_cannot_be_completed_leaves_the_old_one(cache: Path, 
     (tmp_path / "m.csv").write_text("old")
     failed = await command("export", tmp_path / "none", "--output", tmp_path / "m.csv", cache=cache)
     assert (failed.code, (tmp_path / "m.csv").read_text()) == (2, "old")
+
+
+@pytest.mark.parametrize("table", ["series", "instances", "metadata", "headers"])
+def test_what_is_no_mirror_has_no_table_without_rows(table: str, tmp_path: Path) -> None:
+    file = io.StringIO()
+    with pytest.raises(JournalUnreadable):
+        bulkdl.export(tmp_path, file, table=table)
+    assert file.getvalue() == ""
 
 
 @pytest.mark.parametrize("table", ["series", "instances", "metadata"])
