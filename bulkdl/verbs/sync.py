@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run, RunRow, SelectionRow
 from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import Noted
+from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.options import Option, several
 from bulkdl.model.reports.run import Changes, RunReport
@@ -78,6 +80,8 @@ async def sync_async(mirror: Paths, **options: Unpack[SyncOptions]) -> RunReport
             layout = await opened.settle_layout()
             run = await begin_run("sync", opened, source, context)
             run.reporter.changes = changes = Changes()
+            for text in not_repeated(all_rows, rows):
+                run.reporter.note(text)
             run.locks = await asyncio.to_thread(kept_locks, root)
             run.selections.locked = await LockedChanges.of(run.locks, opened.journal, source.client)
             run.descriptions.again = isinstance(source.client, IdcArchive)  # which costs no request
@@ -101,6 +105,17 @@ def repeated_selections(
     if not chosen:
         raise JournalUnreadable(f"{root} has no selection of {archive.name} to repeat; use bulkdl mirror")
     return archive, chosen
+
+
+def not_repeated(rows: Sequence[SelectionRow], repeated: Sequence[SelectionRow]) -> list[str]:
+    """What to say of the selections of other archives than that of the last run."""
+    ids, last = {row.id for row in repeated}, repeated[0].archive_name
+    left = Counter(row.archive_name for row in rows if row.id not in ids)
+    return [
+        f"{counted(count, 'selection')} of {name} {'is' if count == 1 else 'are'} not repeated, "
+        f"because the last run was with {last}"
+        for name, count in left.items()
+    ]
 
 
 def denied_series(options: SyncOptions, find: FindSeries) -> DeniedSeries | None:

@@ -29,7 +29,15 @@ from bulkdl.verbs.connections.open_archive import open_archive
 from bulkdl.verbs.mirrors.folders import require_mirror
 from bulkdl.verbs.mirrors.held_references import HeldReferences
 from bulkdl.verbs.runs.options import kept_context
-from bulkdl.verbs.sync import SyncOptions, denied_series, find_present, older_index, repeated_selections, too_many
+from bulkdl.verbs.sync import (
+    SyncOptions,
+    denied_series,
+    find_present,
+    not_repeated,
+    older_index,
+    repeated_selections,
+    too_many,
+)
 
 
 async def sync_plan_async(mirror: Paths, **options: Unpack[SyncOptions]) -> SyncPlan:
@@ -41,17 +49,19 @@ async def sync_plan_async(mirror: Paths, **options: Unpack[SyncOptions]) -> Sync
     root = Path(mirror)
     context = await asyncio.to_thread(kept_context, root, options)
     with Journal.open_readonly(require_mirror(root)) as journal:
-        archive, rows = repeated_selections(journal.last_run(), journal.selections(), options, root)
+        all_rows = journal.selections()
+        archive, rows = repeated_selections(journal.last_run(), all_rows, options, root)
         async with open_archive(archive, context) as source:
             comparing = _Comparing(root, journal, source.client, options.get("max_delete"))
             comparing.denied = denied_series(options, comparing.find)
             for row in rows:
                 await comparing.take(row)
-            notes = comparing.denied.notes() if comparing.denied is not None else ()
+            denied = comparing.denied.notes() if comparing.denied is not None else ()
+            notes = (*not_repeated(all_rows, rows), *denied)
             for text in notes:
                 context.sink(Noted(text))
             failures = tuple(comparing.failures)
-            return SyncPlan(str(mirror), source.client.url, comparing.changes(), failures, tuple(notes))
+            return SyncPlan(str(mirror), source.client.url, comparing.changes(), failures, notes)
 
 
 sync_plan = blocking(sync_plan_async)

@@ -140,6 +140,18 @@ async def test_a_series_that_is_under_another_collection_now_is_not_withdrawn(tm
     assert journalled_checksums(mirror) == checksums_of(MADE_UP)
 
 
+async def test_selections_of_another_archive_are_not_repeated_which_is_said(tmp_path: Path) -> None:
+    async with BadArchive(MADE_UP) as archive, BadArchive(NEW) as other:
+        mirror = await mirrored(archive, tmp_path)
+        choice = other.choice(tmp_path)
+        await bulkdl.mirror_async(series=NEW[0].series_uid, to=mirror, archive=choice, settings=QUICK)
+        report = await bulkdl.sync_async(mirror, settings=QUICK)
+        plan = await bulkdl.sync_plan_async(mirror, settings=QUICK)
+    said = f"1 selection of {archive.address} is not repeated, because the last run was with {other.address}"
+    assert report.notes == plan.notes == (said,)
+    assert report.outcome is RunOutcome.COMPLETE
+
+
 async def test_a_mirror_without_a_selection_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalUnreadable):
         await bulkdl.sync_async(tmp_path, settings=QUICK)
