@@ -46,6 +46,7 @@ from bulkdl.verbs.mirrors.folders import kept_locks, require_mirror, require_set
 from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.runs.mirror_run import begin_run
 from bulkdl.verbs.runs.options import NewLayout, RunOptions, context_of, kept_context
+from bulkdl.verbs.runs.unfinished_work import unfinished_merges
 from bulkdl.verbs.verification.files import Damage, FileVerification
 from bulkdl.verbs.verification.locked_folder import verify_against
 
@@ -105,6 +106,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         counts = journal.counts(None)
         states = counts.instances_selected, 0, counts.held, counts.failed, counts.quarantined
         counted = InstanceCounts(*states, journal.not_decoded(None))
+        unfinished = tuple(await asyncio.to_thread(unfinished_merges, root, journal))
         never_listed, is_resolved = journal.never_listed(), all(one.is_resolved for one in journal.selections())
     report = VerifyReport(
         mirror=str(files.root),
@@ -120,6 +122,7 @@ async def verify_async(mirror: Paths, **options: Unpack[VerifyOptions]) -> Verif
         is_quick=quick,
         series_unlisted=never_listed,
         is_resolved=is_resolved,
+        unfinished=unfinished,
     )
     if not options.get("repair") or not found.damaged or context.stop.is_set():
         return report

@@ -83,7 +83,7 @@ async def test_a_table_that_cannot_be_completed_leaves_the_old_one(cache: Path, 
 
 
 @pytest.mark.parametrize("table", ["series", "instances", "metadata", "headers"])
-def test_what_is_no_mirror_has_no_table_without_rows(table: str, tmp_path: Path) -> None:
+def test_a_folder_without_a_journal_has_no_table_without_rows(table: str, tmp_path: Path) -> None:
     file = io.StringIO()
     with pytest.raises(JournalUnreadable):
         bulkdl.export(tmp_path, file, table=table)

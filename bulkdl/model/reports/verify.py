@@ -9,6 +9,7 @@ from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import InstanceCounts, Report, RunOutcome, SeriesCounts, documents, given
 from bulkdl.model.reports.phrases import MOST_SHOWN, not_decoded_lines, way_on
 from bulkdl.model.reports.run import RunReport
+from bulkdl.model.reports.status import UnfinishedWork
 from bulkdl.model.text import one_line
 
 
@@ -44,7 +45,8 @@ class VerifyReport(Report):
     `series_compared` counts the Series compared with the archive, None if that was not requested. `owed` are instances
     that `resume` downloads; failed and quarantined ones are not among them. A run that was interrupted may have left
     `series_unlisted`, whose instances are not known, or a selection of which not all Series are: then not
-    `is_resolved`. `against` is the lock file that a folder was compared with, and `notes` say what that cannot prove.
+    `is_resolved`. Merges that are `unfinished` have not joined all Series. `against` is the lock file that a folder was
+    compared with, and `notes` say what that cannot prove.
     """
 
     mirror: str
@@ -61,6 +63,7 @@ class VerifyReport(Report):
     is_quick: bool = False
     series_unlisted: int = 0
     is_resolved: bool = True
+    unfinished: tuple[UnfinishedWork, ...] = ()
     against: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -129,6 +132,8 @@ class VerifyReport(Report):
         if self.series_unlisted or not self.is_resolved:
             which = f"the instances of {self.series_unlisted:,} series" if self.series_unlisted else "all series"
             return f"a run was interrupted before it knew {which}; {way_on(self.mirror)}"
+        if self.unfinished:
+            return f"{one_line(self.unfinished[0].message)}; to finish it: {one_line(self.unfinished[0].command)}"
         if self.instances.failed or (self.series.failed and not self.instances.quarantined):
             failed = (
                 counted(self.instances.failed, "instance")

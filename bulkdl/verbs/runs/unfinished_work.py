@@ -28,13 +28,23 @@ def unfinished_work(mirror: Path, journal: Journal) -> tuple[UnfinishedWork, ...
             f"not all series of {counted(unknown, 'selection')} are known yet: no run has asked for them to its end"
         )
         found.append(UnfinishedWork("mirror", message, command("resume", str(mirror))))
-    for sources in _unfinished_merges(journal.runs_of("merge")):
-        message = f"a merge of {_mirrors(sources)} did not end: what was not joined is still in these mirrors"
-        found.append(UnfinishedWork("merge", message, command("merge", *sources, "--to", str(mirror))))
+    found += unfinished_merges(mirror, journal)
     if has_open_prune(journal):
         message = "a prune did not end: some withdrawn or superseded files were not removed"
         found.append(UnfinishedWork("prune", message, command("sync", str(mirror), "--prune")))
     return tuple(found)
+
+
+def unfinished_merges(mirror: Path, journal: Journal) -> list[UnfinishedWork]:
+    """The merges that did not end. Blocking."""
+    return [
+        UnfinishedWork(
+            "merge",
+            f"a merge of {_mirrors(sources)} did not end: what was not joined is still in these mirrors",
+            command("merge", *sources, "--to", str(mirror)),
+        )
+        for sources in _unfinished_merges(journal.runs_of("merge"))
+    ]
 
 
 def has_open_prune(journal: Journal) -> bool:

@@ -66,8 +66,12 @@ async def test_merges_that_were_stopped_until_a_later_one_has_joined_the_same_mi
     assert (found.verb, found.command) == ("merge", f"bulkdl merge {one} {other} --to {both}")
     await bulkdl.merge_async(one, to=both)
     assert len(read_status(both).unfinished) == 1
+    verified = await bulkdl.verify_async(both)
+    assert verified.ending is RunOutcome.PARTIAL
+    assert verified.complaint() == f"{found.message}; to finish it: {found.command}"
     await bulkdl.merge_async(one, other, to=both)
     assert read_status(both).unfinished == ()
+    assert "merge" not in ((await bulkdl.verify_async(both)).complaint() or "")
 
 
 async def test_a_prune_that_could_not_remove_a_file(tmp_path: Path) -> None:
