@@ -6,9 +6,11 @@ It is the transport of proxies and of Windows; `socket_transport` takes a third 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -18,7 +20,7 @@ from bulkdl import errors
 from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
-from bulkdl.archive.http_framing import WITHOUT_BODY
+from bulkdl.archive.http_framing import body_frame
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
@@ -30,24 +32,35 @@ _INVALID_CHUNKS: Final = "its chunks are invalid"
 _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
+class _Response(aiohttp.ClientResponse):
+    """A response that knows its connection after that has ended, too."""
+
+    protocol: aiohttp.client_proto.ResponseHandler | None = None
+    tls: ssl.SSLObject | None = None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        self.protocol, transport = connection.protocol, connection.transport
+        self.tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        return await super().start(connection)
+
+
 class AiohttpResponse:
-    """See `http_transport.HttpResponse`."""
+    """See `http_transport.HttpResponse`. ValueError: `response` is not certain in its frame."""
 
     threaded = None
 
-    def __init__(self, response: aiohttp.ClientResponse, silence_seconds: float, waited_seconds: float) -> None:
+    def __init__(self, response: _Response, silence_seconds: float, waited_seconds: float) -> None:
         self._response = response
         self.waited_seconds = waited_seconds
         self._silence_seconds = silence_seconds
         self.status = response.status
         self.reason = response.reason or ""
         self.headers: Mapping[str, str] = response.headers
-        self.length = 0 if response.status in WITHOUT_BODY else response.content_length
+        self.length, self._is_chunked = _frame(response)
         self.content_type = response.content_type
         self._closed: asyncio.Future[None] | None = None
-        if response.connection is not None and "Transfer-Encoding" in self.headers:
-            protocol = response.connection.protocol
-            self._closed = protocol.closed if protocol is not None else None
+        if response.connection is not None and self._is_chunked:
+            self._closed = response.protocol.closed if response.protocol is not None else None
         if self._closed is not None:
             self._closed.add_done_callback(self._end_invalid)
 
@@ -88,13 +101,20 @@ class AiohttpResponse:
         return content
 
     def _check_end(self) -> None:
-        """Raises ShortBody: the body ends with its connection, which was reset. aiohttp takes that for its end."""
-        if self.length is None and "Transfer-Encoding" not in self.headers and (lost := self._lost()) is not None:
+        """Raises ShortBody: the body ends with its connection, which broke. aiohttp takes that for its end.
+
+        TLS that ends without a closure alert has broken, too (RFC 9112 §9.8).
+        """
+        if self.length is not None or self._is_chunked:
+            return
+        if (lost := self._lost()) is not None:
             raise connection_errors.cut(_reason(lost))
+        if self._response.tls is not None and not _has_closed(self._response.tls):
+            raise connection_errors.cut(connection_errors.ENDED)
 
     def _lost(self) -> aiohttp.ClientOSError | None:
         """How the connection broke; None if it was closed, or is there."""
-        protocol = self._response._protocol  # noqa: SLF001 - `connection` is None from the end of the body on
+        protocol = self._response.protocol
         lost = protocol.exception() if protocol is not None else None
         return lost if isinstance(lost, aiohttp.ClientOSError) else None
 
@@ -113,6 +133,25 @@ class AiohttpResponse:
             self._response.release()
         else:
             self._response.close()
+
+
+def _frame(response: aiohttp.ClientResponse) -> tuple[int | None, bool]:
+    """As `body_frame`. aiohttp accepts more (observed with 3.14), and takes the frame of `x-chunked` for the body."""
+    if response.version is None or response.version.major != 1 or response.status < HTTPStatus.OK:
+        raise ValueError("another protocol, which was not requested")
+    if any(name != name.strip() for name in response.headers):
+        raise ValueError("a field is invalid")
+    return body_frame(response.status, response.headers)
+
+
+def _has_closed(tls: ssl.SSLObject) -> bool:
+    """Whether a connection that has ended did so with a closure alert."""
+    try:
+        return not tls.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:
+        return False
 
 
 class AiohttpTransport:
@@ -139,6 +178,7 @@ class AiohttpTransport:
             raise_for_status=False,
             auto_decompress=False,  # see `http_body.Inflater`
             trace_configs=[tracing],
+            response_class=_Response,
         )
         # aiohttp repeats a request that fails on a connection which was used before: one attempt more than allowed, and
         # not counted. There is no public switch; aiohttp's own test client uses this one.
@@ -158,7 +198,12 @@ class AiohttpTransport:
                 )
         except _FOREIGN as error:
             raise _translate(error) from error
-        return AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
+        try:
+            assert isinstance(response, _Response)  # noqa: S101 - as the session makes them
+            return AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
+        except ValueError as error:
+            response.close()
+            raise connection_errors.invalid_response(str(error)) from error
 
     def open_early(self, url: URL, connections: int) -> bool:
         return True

@@ -9,6 +9,7 @@ from bulkdl import errors
 
 PROXY_HINT: Final = "; the proxy requires a login: --proxy http://NAME:PASSWORD@HOST:PORT"
 CLOSED: Final = "the connection was closed before its end"
+ENDED: Final = "it ended without notice"
 CLOSED_IN_HEADER: Final = "it was closed before the end of the header"
 
 

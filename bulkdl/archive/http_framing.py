@@ -1,7 +1,8 @@
 """The frame of a response of HTTP/1.1: its header, and where its body ends. Pure: bytes in, values out.
 
-Source: RFC 9112 §4 (status line), §5 (fields), §6.3 (length of a body), §7.1 (chunked). What can be read in two ways
-is refused: both lengths at once, several lengths, folded fields, another coding than `chunked`.
+Source: RFC 9112 §2.2 (line ends), §4 (status line), §5 (fields), §6.3 (length of a body), §7.1 (chunked). Lines of a
+header may end with LF alone and fields may be folded, as old servers send them. What can be read in two ways is
+refused: both lengths at once, several lengths, another coding than `chunked`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 
 MOST_HEADER_BYTES: Final = 1 << 15
 """The longest header, with all informational ones before it."""
@@ -18,10 +19,11 @@ MOST_HEADER_BYTES: Final = 1 << 15
 WITHOUT_BODY: Final = frozenset({204, 304})
 """The statuses of responses without a body, whatever their header says (RFC 9112 §6.3)."""
 
-_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n\0]{0,1000}))?\r\n")
-_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,200}):[ \t]*([^\r\n\0]*)\r\n")
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r\n\0]{0,1000}))?\r?\n")
+_FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,200}):[ \t]*([^\r\n\0]*)\r?\n")
+_FOLD: Final = re.compile(rb"\r?\n[ \t]+")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]{0,256}(?:;[^\r\n]{0,256})?\r\n")  # some servers pad sizes
+_CHUNK: Final = re.compile(rb"0{0,99}([0-9A-Fa-f]{1,15})[ \t]{0,256}(?:;[^\r\n]{0,256})?\r\n")  # some pad sizes
 _LONGEST_FIELD_BYTES: Final = 1 << 13
 _LONGEST_LINE_BYTES: Final = 1 << 10
 _SWITCHING_PROTOCOLS: Final = 101
@@ -43,6 +45,19 @@ class ResponseHeader(NamedTuple):
     keeps_alive: bool
 
 
+def header_size(data: bytes | bytearray, *, searched: int = 0) -> int:
+    """The number of bytes of the header at the start of `data`, with its empty line; 0 if its end has not arrived.
+
+    `searched` is how many of the bytes were there at an earlier call, which found none.
+    """
+    start = max(0, searched - 2)
+    end = data.find(b"\n\r\n", start)
+    bare_end = data.find(b"\n\n", start, end + 1 if end >= 0 else len(data))
+    if bare_end >= 0:
+        return bare_end + 2
+    return end + 3 if end >= 0 else 0
+
+
 def parse_header(data: bytes) -> ResponseHeader | None:
     """Parse a header with its empty line; None if it is an informational one, which another one follows.
 
@@ -58,7 +73,7 @@ def parse_header(data: bytes) -> ResponseHeader | None:
             raise ValueError("another protocol, which was not requested")
         return None
     headers = _fields(data, status_line.end())
-    length, is_chunked = _length(status, headers)
+    length, is_chunked = body_frame(status, headers)
     connection = {token.strip().lower() for token in ",".join(headers.getall("Connection", ())).split(",")}
     keeps_alive = "close" not in connection and (minor == b"1" or "keep-alive" in connection)
     reason = (status_line[3] or b"").decode("utf-8", "surrogateescape").strip()
@@ -69,7 +84,9 @@ def parse_header(data: bytes) -> ResponseHeader | None:
 
 def _fields(data: bytes, at: int) -> CIMultiDict[str]:
     headers: CIMultiDict[str] = CIMultiDict()
-    end = len(data) - 2
+    if b"\n " in data or b"\n\t" in data:
+        data, at = _FOLD.sub(b" ", data[at:]), 0
+    end = len(data) - (2 if data.endswith(b"\r\n") else 1)
     while at < end:
         field = _FIELD.match(data, at)
         if field is None or field.end() - at > _LONGEST_FIELD_BYTES:
@@ -80,7 +97,12 @@ def _fields(data: bytes, at: int) -> CIMultiDict[str]:
     return headers
 
 
-def _length(status: int, headers: CIMultiDict[str]) -> tuple[int | None, bool]:
+def body_frame(status: int, headers: MultiMapping[str]) -> tuple[int | None, bool]:
+    """The length of a body, and whether it is chunked; None and False where it ends with the connection.
+
+    Raises:
+        ValueError: that is not certain.
+    """
     codings, lengths = headers.getall("Transfer-Encoding", ()), headers.getall("Content-Length", ())
     if codings and (lengths or len(codings) > 1 or codings[0].lower() != "chunked"):
         raise ValueError("its transfer coding is unknown, or contradicts its length")

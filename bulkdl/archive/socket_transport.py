@@ -27,7 +27,7 @@ from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.early_connections import EarlyConnections
-from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, parse_header
+from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, header_size, parse_header
 from bulkdl.archive.request import Pairs
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
@@ -73,7 +73,6 @@ _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §5
 _BEGIN_OF_HEADER: Final = b"HTTP/1."
-_END_OF_HEADER: Final = b"\r\n\r\n"
 _BREAK: Final = re.compile("[\r\n\0]")
 _HEADERS: Final = {"User-Agent": f"bulkdl/{__version__}", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 _NOT_YET: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -184,7 +183,7 @@ class SocketResponse:
 
         TLS that ends without a closure alert has broken, too (RFC 9112 §9.8); Python may say no more of a reset.
         """
-        reason = "it ended without notice" if isinstance(error, ssl.SSLEOFError) else error_text(error)
+        reason = connection_errors.ENDED if isinstance(error, ssl.SSLEOFError) else error_text(error)
         self.fail(connection_errors.broken(reason) if self._header is None else connection_errors.cut(reason))
 
     def fail(self, error: errors.RequestFailed) -> None:
@@ -202,28 +201,21 @@ class SocketResponse:
             self.wake()
 
     def _take_header(self, data: bytes) -> None:
-        searched = max(0, len(self._head) - len(_END_OF_HEADER) + 1)
+        searched = len(self._head)
         self._head += data
-        while self._header is None and (end := self._head.find(_END_OF_HEADER, searched)) >= 0:
-            end, searched = end + len(_END_OF_HEADER), 0
-            self._head_bytes += end
-            self._header = parse_header(bytes(self._head[:end]))
-            del self._head[:end]
-        if self._header is None:
-            self._check_unended_header(searched)
+        while self._header is None and (size := header_size(self._head, searched=searched)):
+            searched = 0
+            self._head_bytes += size
+            self._header = parse_header(bytes(self._head[:size]))
+            del self._head[:size]
+        if self._header is None and not _BEGIN_OF_HEADER.startswith(self._head[: len(_BEGIN_OF_HEADER)]):
+            raise ValueError("it does not begin with a status")  # else its end would be awaited
         unended = len(self._head) if self._header is None else 0
         if self._head_bytes + unended > MOST_HEADER_BYTES:
             self._header = None
             raise ValueError("its header is too long")
         if self._header is not None:
             self._begin(self._header)
-
-    def _check_unended_header(self, searched: int) -> None:
-        """ValueError: it is none, so that its end is not awaited. It was `searched` up to there."""
-        if not _BEGIN_OF_HEADER.startswith(self._head[: len(_BEGIN_OF_HEADER)]):
-            raise ValueError("it does not begin with a status")
-        if self._head.find(b"\n\n", searched) >= 0:
-            raise ValueError("its lines do not end with CR LF")
 
     def _begin(self, header: ResponseHeader) -> None:
         self.status, self.reason, self.headers = header.status, header.reason, header.headers
@@ -481,8 +473,7 @@ class Connection:
 
     def _header_bytes(self) -> int:
         """The size of the header that has arrived; 0 if its end has not."""
-        end = self._link.recv(_MOST_OF_HEADER, socket.MSG_PEEK).find(_END_OF_HEADER)
-        return end + len(_END_OF_HEADER) if end >= 0 else 0
+        return header_size(self._link.recv(_MOST_OF_HEADER, socket.MSG_PEEK))
 
     def _read_unasked(self) -> None:
         """Close a connection that has ended, or brings bytes that were not requested.

@@ -137,6 +137,8 @@ async def failure(
         (503, ServerFailed),
         (504, ServerFailed),
         (571, ServerFailed),
+        (600, ServerFailed),
+        (999, ServerFailed),
     ],
 )
 async def test_each_status_is_one_kind_of_failure(status: int, kind: type[RequestFailed]) -> None:
@@ -467,12 +469,15 @@ async def test_an_unreachable_archive_ends_a_question() -> None:
 
 
 async def test_a_server_without_tls_cannot_be_reached_by_https() -> None:
-    async with FaultyServer(in_turn(answer())) as server, opened(server.url.replace("http:", "https:")) as client:
+    with over_tls(is_wanted=False):
+        plain = FaultyServer(in_turn(answer()))
+    async with plain, opened(plain.url.replace("http:", "https:")) as client:
         with pytest.raises(ConnectFailed):
             await fetch(client)
 
 
-async def test_an_untrusted_certificate_ends_the_run_and_names_the_option() -> None:
+async def test_an_untrusted_certificate_ends_the_run_and_names_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     async with FaultyServer(in_turn(answer()), tls=self_signed()) as server, opened(server.url) as client:
         with pytest.raises(ArchiveUnreachable, match=r"certificate of 127\.0\.0\.1 .* --ca-bundle"):
             await fetch(client)
@@ -488,7 +493,9 @@ async def test_a_certificate_is_trusted_by_a_bundle() -> None:
 
 async def test_a_redirect_out_of_tls_is_not_followed() -> None:
     access = Access(ca_bundle=str(CERTIFICATE))
-    async with FaultyServer(in_turn(answer(BODY, headers=DICOM))) as plain:
+    with over_tls(is_wanted=False):
+        plain = FaultyServer(in_turn(answer(BODY, headers=DICOM)))
+    async with plain:
         script = in_turn(redirect(plain.url))
         async with FaultyServer(script, tls=self_signed()) as server, opened(server.url, access=access) as client:
             with pytest.raises(UnexpectedAnswer, match="from https to http"):
@@ -551,7 +558,8 @@ async def test_redirects_in_a_circle_end() -> None:
 
 @pytest.mark.parametrize("location", ["ftp://host/x", "file:///etc/passwd", "http://", "http://[::1/x", "javascript:1"])
 async def test_a_redirect_to_another_scheme_is_not_followed(location: str) -> None:
-    error = await failure(redirect(location))
+    with over_tls(is_wanted=False):
+        error = await failure(redirect(location))
     assert type(error) is UnexpectedAnswer
     # `http://` leads back to the request: what an address leaves out is that of the request.
     assert str(error) == (
@@ -710,8 +718,9 @@ async def test_a_base_address_with_a_path_is_kept() -> None:
 
 
 async def test_cookies_are_not_kept() -> None:
-    script = in_turn(answer(b"[]", headers={"Set-Cookie": "JSESSIONID=1; Path=/"}))
-    async with FaultyServer(script) as server:
+    with over_tls(is_wanted=False):
+        server = FaultyServer(in_turn(answer(b"[]", headers={"Set-Cookie": "JSESSIONID=1; Path=/"})))
+    async with server:
         async with opened(server.url.replace("127.0.0.1", "localhost")) as client:  # an address gets no cookies anyway
             await client.collections()
             await client.collections()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from yarl import URL
 
@@ -16,11 +19,13 @@ from tests.support.faults import (
     Action,
     Exchange,
     FaultyServer,
+    aborted,
     answer,
     cut,
     drop,
     in_turn,
     over_tls,
+    raw,
     redirect,
     without_body,
 )
@@ -110,6 +115,107 @@ async def test_a_reset_does_not_end_a_body_without_a_length(
             with pytest.raises(ShortBody):
                 await (response.read() if reads else _every_chunk(response))
             response.release()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+LENGTH = b"Content-Length: 5\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+READ = {
+    "a length": OK + LENGTH + b"hello",
+    "chunks": OK + CHUNKED + b"\r\n",
+    "chunks of HTTP/1.0": b"HTTP/1.0 200 OK\r\n" + CHUNKED + b"\r\n",
+    "chunks with extensions": OK + CHUNKED.replace(b"5\r\n", b'5 ;a="b";c\r\n') + b"\r\n",
+    "chunks with padded sizes": OK + CHUNKED.replace(b"5\r\n", b"0000000000000005  \r\n") + b"\r\n",
+    "trailers": OK + CHUNKED + b"X-Sum: 1\r\nX-Other: 2\r\n\r\n",
+    "an end with the connection": OK + b"\r\nhello",
+    "informational responses": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\n"
+    + OK
+    + LENGTH
+    + b"hello",
+    "no reason": b"HTTP/1.1 200\r\n" + LENGTH + b"hello",
+    "line feeds alone": (OK + LENGTH).replace(b"\r\n", b"\n") + b"hello",
+    "some line feeds alone": OK + LENGTH.replace(b"\r\n", b"\n", 1) + b"hello",
+    "a folded field": OK + b"X-Folded: a\r\n b\r\n\tc\r\n" + LENGTH + b"hello",
+    "a folded length": OK + LENGTH.replace(b" ", b"\r\n ") + b"hello",
+    "a folded coding": OK + CHUNKED.replace(b" ", b"\r\n\t", 1) + b"\r\n",
+}
+REFUSED = {
+    "chunks and a length": OK + b"Content-Length: 5\r\n" + CHUNKED + b"\r\n",
+    "a length behind chunks": OK + b"Transfer-Encoding: chunked\r\n" + LENGTH + b"hello",
+    "two lengths": OK + b"Content-Length: 6\r\n" + LENGTH + b"hello",
+    "two lengths in one": OK + b"Content-Length: 6, 5\r\n\r\nhello",
+    "a length of words": OK + b"Content-Length: five\r\n\r\nhello",
+    "a length below a blank": OK + b"Content-Length : 5\r\n\r\nhello",
+    "a coding below a blank": OK + CHUNKED.replace(b":", b" :", 1) + b"\r\n",
+    "an unknown coding": OK + CHUNKED.replace(b"chunked", b"x-chunked") + b"\r\n",
+    "a coding with a parameter": OK + CHUNKED.replace(b"chunked", b"chunked;q=1") + b"\r\n",
+    "a folded coding of two words": OK + CHUNKED.replace(b"chunked", b"chunk\r\n ed") + b"\r\n",
+    "gzip as transfer coding": OK + b"Transfer-Encoding: gzip\r\n\r\nhello",
+    "gzip in chunks": OK + CHUNKED.replace(b"chunked", b"gzip, chunked") + b"\r\n",
+    "chunks within gzip": OK + CHUNKED.replace(b"chunked", b"chunked, gzip") + b"\r\n",
+    "chunks within chunks": OK + b"Transfer-Encoding: chunked\r\n" + CHUNKED + b"\r\n",
+    "no coding": OK + b"Transfer-Encoding: identity\r\n\r\nhello",
+    "another version": b"HTTP/2.0 200 OK\r\n" + LENGTH + b"hello",
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello",
+    "a field without a colon": OK + b"X-Odd\r\n" + LENGTH + b"hello",
+    "a carriage return in a field": OK + b"X-Odd: a\r" + LENGTH + b"hello",
+}
+BOTH_WAYS = pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+
+
+@asynccontextmanager
+async def answered(open_transport: OpenTransport, action: Action, *, is_tls: bool) -> AsyncIterator[HttpResponse]:
+    """The response to a request that the server answers by `action`."""
+    with over_tls(is_tls):
+        server = FaultyServer(in_turn(action))
+    async with server, open_transport(Access(ca_bundle=str(CERTIFICATE))) as transport:
+        response = await transport.send(URL(server.url), {}, None)
+        try:
+            yield response
+        finally:
+            response.release()
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("content", READ.values(), ids=READ)
+async def test_what_servers_send_is_read(open_transport: OpenTransport, content: bytes, *, is_tls: bool) -> None:
+    async with answered(open_transport, raw(content), is_tls=is_tls) as response:
+        assert (response.status, await response.read()) == (200, b"hello")
+        assert response.headers.get("x-folded", "a b c").split() == ["a", "b", "c"]
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)
+async def test_what_can_be_read_in_two_ways_is_refused(
+    open_transport: OpenTransport, content: bytes, *, is_tls: bool
+) -> None:
+    with pytest.raises(ConnectionLost, match="no valid response"):
+        async with answered(open_transport, raw(content), is_tls=is_tls):
+            pass
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "chunks"])
+@pytest.mark.parametrize("size_bytes", [5, 1 << 20])
+async def test_tls_without_an_alert_at_its_end_does_not_end_a_body_without_a_length(
+    open_transport: OpenTransport, size_bytes: int, *, reads: bool
+) -> None:
+    """The body may have been cut by others (RFC 9112 §9.8)."""
+    async with answered(open_transport, aborted(OK + b"\r\n" + bytes(size_bytes)), is_tls=True) as response:
+        with pytest.raises(ShortBody):
+            await (response.read() if reads else _every_chunk(response))
+
+
+@pytest.mark.parametrize("content", [OK + LENGTH + b"hello", OK + CHUNKED + b"\r\n"], ids=["length", "chunks"])
+async def test_tls_needs_no_alert_behind_a_body_that_is_complete(open_transport: OpenTransport, content: bytes) -> None:
+    async with answered(open_transport, aborted(content), is_tls=True) as response:
+        assert await response.read() == b"hello"
+
+
+@pytest.mark.parametrize("status", [600, 999])
+async def test_a_status_of_no_class_is_a_response(open_transport: OpenTransport, status: int) -> None:
+    """Clients treat it as an error of the server (RFC 9110 §15)."""
+    async with answered(open_transport, answer(status=status), is_tls=False) as response:
+        assert response.status == status
 
 
 @pytest.mark.parametrize(("action", "kind"), [(drop(), ConnectionLost), (drop(reset=True), ConnectionLost)])

@@ -26,6 +26,8 @@ SUITES: Final = (
     "tests/contract",
     "tests/faults",
     "tests/attacks",
+    "tests/archive/test_http.py",
+    "tests/archive/test_transports.py",
     "tests/archive/test_socket_transport.py",
     "tests/fetch/test_ranges.py",
 )

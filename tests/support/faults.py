@@ -155,6 +155,11 @@ class Exchange:
         else:
             self._writer.close()
 
+    def abort(self) -> None:
+        """Close the connection; over TLS, without the alert that ends it."""
+        self.is_over = True
+        self._writer.transport.abort()
+
 
 # --- actions ----------------------------------------------------------------------------------------------------------
 
@@ -284,6 +289,16 @@ def raw(content: bytes) -> Action:
     async def act(exchange: Exchange) -> None:
         await exchange.send(content)
         exchange.drop()
+
+    return act
+
+
+def aborted(content: bytes) -> Action:
+    """Send these bytes, then close the connection; over TLS, without the alert that ends it."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(content)
+        exchange.abort()
 
     return act
 
