@@ -43,6 +43,7 @@ class HttpBody:
             raise UnexpectedAnswer("the response has a content encoding that was not requested")
         self._inflater = Inflater() if encoding in _ENCODINGS else None
         self.length = response.length if self._inflater is None else None
+        self._expected = self.length
         self.start = 0
         self.is_part = response.status == http_status.PARTIAL_CONTENT
         self.object_bytes = self.length  # of the whole object, of which this may be a part
@@ -133,13 +134,14 @@ class HttpBody:
     def _check_end(self) -> None:
         if self._inflater is not None:
             self._inflater.close()
-        if self.length is not None and self.received != self.length:
-            raise ShortBody(f"{self.received:,} bytes arrived, {self.length:,} were announced")
+        if self._expected is not None and self.received != self._expected:
+            raise ShortBody(f"{self.received:,} bytes arrived, {self._expected:,} were announced")
 
     def check_part(self, rest: Rest | None) -> None:
         """Set the start of a 206 that is the requested `rest`, to the end of the same object.
 
-        It must repeat the validator (RFC 9110 §15.3.7): otherwise it may be the end of another object.
+        It must repeat the validator (RFC 9110 §15.3.7): otherwise it may be the end of another object. A range of an
+        encoded body is none of the object. Where the length is not known, the object may end before the `rest` does.
 
         Raises:
             UnexpectedAnswer: it is something else.
@@ -149,8 +151,10 @@ class HttpBody:
             raise UnexpectedAnswer("the archive sent a part where the whole was requested")
         first, last, size = map(int, found.groups())
         length = size if rest.length is None else rest.length
-        is_the_rest = (first, last + 1, size) == (rest.start, rest.end or length, length)
-        if not is_the_rest or not self._repeats(rest.validator):
+        is_the_rest = (first, last + 1, size) == (rest.start, min(rest.end or length, length), length)
+        self._expected = last + 1 - first
+        is_whole = self._inflater is None and self.length in {None, self._expected}
+        if not (is_the_rest and is_whole and self._repeats(rest.validator)):
             raise UnexpectedAnswer("the archive sent another part than the requested one")
         self.start, self.object_bytes = rest.start, size
 

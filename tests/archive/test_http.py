@@ -16,7 +16,7 @@ import pytest
 from yarl import URL
 
 from bulkdl.archive import aiohttp_transport, transports
-from bulkdl.archive.base import Archive
+from bulkdl.archive.base import Archive, Rest
 from bulkdl.archive.http import HttpClient, redirected
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpTransport
@@ -782,6 +782,38 @@ async def test_a_part_in_the_place_of_the_whole_is_refused() -> None:
     error = await failure(part)
     assert type(error) is UnexpectedAnswer
     assert str(error) == "the archive sent a part where the whole was requested"
+
+
+PART = {"Content-Range": "bytes 5-9/10", **DICOM}
+ODD_PARTS = {
+    "too short": (answer(b"fgh", status=206, headers=PART), UnexpectedAnswer),
+    "too long": (answer(b"fghijklm", status=206, headers=PART), UnexpectedAnswer),
+    "too short in chunks": (answer(b"fgh", status=206, headers=PART, chunked=True), ShortBody),
+    "too long in chunks": (answer(b"fghijklm", status=206, headers=PART, chunked=True), ShortBody),
+    "encoded": (answer(b"fghij", status=206, headers={**PART, "Content-Encoding": "gzip"}), UnexpectedAnswer),
+    "several parts": (
+        answer(b"--x--", status=206, headers={"Content-Type": "multipart/byteranges; boundary=x"}),
+        UnexpectedAnswer,
+    ),
+}
+
+
+async def the_second_half(client: Archive) -> bytes:
+    async with client.open(SERIES, ENTRY, rest=Rest(5, 10, None)) as body:
+        assert body.start == 5
+        return b"".join([chunk async for chunk in body.chunks()])
+
+
+@pytest.mark.parametrize(("part", "kind"), ODD_PARTS.values(), ids=ODD_PARTS)
+async def test_a_part_is_as_long_as_it_says(part: Action, kind: type[RequestFailed]) -> None:
+    assert type(await failure(part, receive=the_second_half)) is kind
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_part_may_come_in_chunks(*, chunked: bool) -> None:
+    part = answer(b"fghij", status=206, headers=PART, chunked=chunked)
+    async with FaultyServer(lambda _: part) as server, opened(server.url) as client:
+        assert await the_second_half(client) == b"fghij"
 
 
 async def test_connections_of_expected_requests_are_opened_once() -> None:
