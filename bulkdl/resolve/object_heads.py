@@ -15,7 +15,7 @@ from typing import Final
 from bulkdl.archive.base import Archive, Rest
 from bulkdl.archive.routed import part_of
 from bulkdl.dicom.header import Header, read_header
-from bulkdl.errors import InvalidInstance, UnexpectedAnswer
+from bulkdl.errors import InvalidInstance, RequestRejected, UnexpectedAnswer
 from bulkdl.model.ids import SopInstanceUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.runtime.tasks import as_iterator, run_pool
@@ -31,22 +31,30 @@ FIRST_BYTES: Final = _HEAD_BYTES[0]
 async def read_head(archive: Archive, series: Series, entry: Entry, *, at_most: int) -> bytes:
     """The first bytes of an entry, `at_most` so many; fewer where it ends before. Repeats a failed request.
 
+    They are asked for as a range. An archive that knows none may send the whole, which is not read further, or refuse.
+
     Raises:
         RequestFailed: the archive does not send it.
     """
     size = entry.size_bytes
-    rest = Rest(0, size, None, min(size, at_most)) if size else None
+    retrier = part_of(archive, entry.key).retrier
 
-    async def once(_attempt: int) -> bytes:
+    async def received(rest: Rest | None) -> bytes:
         content = bytearray()
         async with archive.open(series.series_uid, entry, rest=rest) as body:
             async for chunk in body.chunks():
                 content += chunk
+                await retrier.received(len(chunk))
                 if len(content) >= at_most:
                     break
         return bytes(content[:at_most])
 
-    retrier = part_of(archive, entry.key).retrier
+    async def once(_attempt: int) -> bytes:
+        if size != 0:  # an object without bytes has no range
+            with suppress(RequestRejected, UnexpectedAnswer):
+                return await received(Rest(0, size, None, min(size or at_most, at_most)))
+        return await received(None)
+
     return await retrier.ask(f"the head of {entry.key}", once)
 
 
@@ -90,7 +98,7 @@ async def identified_until(
         if has_enough:
             return
         try:
-            sop_uid = (await _header(archive, series, entry)).sop_uid
+            sop_uid = (await header_of(archive, series, entry)).sop_uid
         except (InvalidInstance, UnexpectedAnswer) as error:
             failures.append(error)
             return
@@ -115,7 +123,7 @@ async def all_identified(archive: Archive, series: Series, entries: Sequence[Ent
 
     async def read(entry: Entry) -> None:
         try:
-            header = await _header(archive, series, entry)
+            header = await header_of(archive, series, entry)
         except InvalidInstance as error:
             raise UnexpectedAnswer(f"{entry.key} cannot be identified: {error}") from error
         found[entry.key] = replace(entry, sop_uid=header.sop_uid)
@@ -127,7 +135,13 @@ async def all_identified(archive: Archive, series: Series, entries: Sequence[Ent
     return tuple(sorted(found.values(), key=lambda entry: (entry.key in numbers, numbers.get(entry.key, 0))))
 
 
-async def _header(archive: Archive, series: Series, entry: Entry) -> Header:
+async def header_of(archive: Archive, series: Series, entry: Entry) -> Header:
+    """The header of an entry, from its first bytes.
+
+    Raises:
+        RequestFailed: the archive does not send it.
+        InvalidInstance: it is not a DICOM file.
+    """
     first, more = _HEAD_BYTES
     content = await read_head(archive, series, entry, at_most=first)
     with suppress(InvalidInstance):

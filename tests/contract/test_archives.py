@@ -21,6 +21,7 @@ from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
+from bulkdl.resolve.object_heads import read_head
 from bulkdl.store.bundles import BundleReader
 from bulkdl.verbs.connections.data_commons import read_headers
 from bulkdl.verbs.serve import serve_async
@@ -238,6 +239,18 @@ async def test_the_rest_of_an_entry_is_sent_or_the_whole(kind: str, tmp_path: Pa
             assert body.start in {0, 100}
             assert body.is_part == (body.start == 100)
             assert await received(body) == whole[body.start :]
+
+
+@every_kind
+async def test_the_head_of_an_entry_is_its_beginning(kind: str, tmp_path: Path) -> None:
+    async with opened(kind, tmp_path) as it:
+        (series, *_) = await it.series()
+        (entry, *_) = (await it.archive.list(series)).entries
+        async with it.archive.open(series.series_uid, entry) as body:
+            whole = await received(body)
+        for each in (entry, replace(entry, size_bytes=None)):
+            for at_most in (200, 1 << 24):
+                assert await read_head(it.archive, series, each, at_most=at_most) == whole[:at_most]
 
 
 @every_kind

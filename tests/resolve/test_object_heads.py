@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from bulkdl.archive.base import Rest
-from bulkdl.errors import UnexpectedAnswer
+from bulkdl.errors import NotFound, RequestFailed, RequestRejected, UnexpectedAnswer
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.resolve.object_heads import all_identified, identified, read_head
 from tests.support.catalogue_files import one
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.memory_archive import MemoryArchive
+from tests.support.memory_archive import MemoryArchive, MemoryBody
 
 ONE, OTHER, *_ = MADE_UP = list(instances(series=1, per_series=4))
 SERIES = Series(series_uid=ONE.series_uid)
@@ -35,6 +39,42 @@ async def test_a_head_is_requested_as_a_range() -> None:
     assert (rest.start, rest.end, rest.length) == (0, 200, len(ONE.content))
     assert await read_head(archive, SERIES, ENTRIES[0], at_most=1 << 20) == ONE.content
     assert archive.rests[1] == Rest(0, len(ONE.content), None, len(ONE.content))
+
+
+async def test_a_head_of_unknown_size_is_requested_as_a_range_too() -> None:
+    archive = archive_of(MADE_UP)
+    assert await read_head(archive, SERIES, Entry(ENTRIES[0].key), at_most=200) == ONE.content[:200]
+    assert archive.rests == [Rest(0, None, None, 200)]
+
+
+async def test_nothing_has_no_range() -> None:
+    archive = MemoryArchive({"empty": [b""]})
+    assert await read_head(archive, SERIES, Entry("empty", size_bytes=0), at_most=200) == b""
+    assert archive.rests == [None]
+
+
+class RefusingRanges(MemoryArchive):
+    """Refuses each range with `error`."""
+
+    error: RequestFailed = UnexpectedAnswer("another part")
+
+    @asynccontextmanager
+    async def open(self, series_uid: SeriesUid, entry: Entry, *, rest: Rest | None = None) -> AsyncIterator[MemoryBody]:
+        async with super().open(series_uid, entry, rest=rest) as body:
+            if rest is not None:
+                raise self.error
+            yield body
+
+
+@pytest.mark.parametrize("error", [RequestRejected("416", status=416), UnexpectedAnswer("another part")])
+async def test_a_head_is_read_where_ranges_are_refused(error: RequestFailed) -> None:
+    archive = RefusingRanges({ENTRIES[0].key: [ONE.content]})
+    archive.error = error
+    assert await read_head(archive, SERIES, ENTRIES[0], at_most=200) == ONE.content[:200]
+    assert archive.rests[1:] == [None]
+    archive.error = NotFound("gone")
+    with pytest.raises(NotFound):
+        await read_head(archive, SERIES, ENTRIES[0], at_most=200)
 
 
 async def test_entries_get_their_uids_until_all_wanted_ones_are_found() -> None:

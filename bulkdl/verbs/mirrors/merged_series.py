@@ -15,13 +15,13 @@ from typing import Final
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.errors import InstanceError
 from bulkdl.fetch.digests import digests_of_file
-from bulkdl.fetch.first_header import completed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.merging import JoinedIds, KnownInstance, KnownSeries
 from bulkdl.journal.schema import OWED, UNBOUND
 from bulkdl.model.ids import SopInstanceUid, default_file_name
 from bulkdl.model.records import Series
 from bulkdl.model.reports.base import Refusal
+from bulkdl.resolve.first_header import completed
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.importing import ImportMode, bring

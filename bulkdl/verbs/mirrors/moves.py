@@ -19,7 +19,6 @@ from typing import Final
 
 from bulkdl.dicom.header import Header, read_header
 from bulkdl.errors import InstanceError
-from bulkdl.fetch.first_header import completed
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.moves import FileMove, PlacedFile, SeriesMove
 from bulkdl.journal.rows import SeriesRow
@@ -28,6 +27,7 @@ from bulkdl.journal.thread import JournalThread
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
 from bulkdl.model.reports.base import Refusal
+from bulkdl.resolve.first_header import completed
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.moving import Moved, in_the_way, move_folder, names_in

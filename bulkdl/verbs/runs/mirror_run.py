@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.errors import BulkdlError, Interrupted
 from bulkdl.fetch.coordinator import Coordinator
-from bulkdl.fetch.first_header import completed, read_first_header
 from bulkdl.fetch.lost_files import find_lost
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import Run
@@ -26,6 +25,7 @@ from bulkdl.model.records import Entry, InstanceKey, Series
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.run import RunReport
 from bulkdl.model.selection import Selection
+from bulkdl.resolve.first_header import completed, read_first_header
 from bulkdl.resolve.listing import ListSteps, list_instances
 from bulkdl.runtime.disk import shortage_errors
 from bulkdl.runtime.tasks import Stage, Tasks, run_pool, together
