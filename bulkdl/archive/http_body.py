@@ -17,11 +17,11 @@ from bulkdl.archive.base import Rest
 from bulkdl.archive.http_transport import HttpResponse, ThreadedResponse
 from bulkdl.errors import ShortBody, TimedOut, UnexpectedAnswer
 from bulkdl.model.access import Access
+from bulkdl.runtime.inflating import inflated
 from bulkdl.runtime.tasks import in_thread
 
 _ENCODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
-_INFLATED_PIECE_BYTES: Final = 1 << 18
 _ZLIB_METHOD: Final = 8  # in the low half of the first byte (RFC 1950); some servers send bare deflate instead
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 _MOST_INFLATED_RATIO: Final = 200
@@ -249,14 +249,12 @@ class Inflater:
             self._has_begun = True
             if chunk[0] & 0x0F != _ZLIB_METHOD and chunk[0] != 0x1F:  # noqa: PLR2004 - the first byte of gzip
                 self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        piece = b""
         try:
-            while chunk or len(piece) == _INFLATED_PIECE_BYTES:  # behind a whole piece zlib may keep a few bytes more
-                if chunk and self._stream.eof:  # there may be several gzip members (RFC 1952 §2.2)
+            while chunk:
+                if self._stream.eof:  # there may be several gzip members (RFC 1952 §2.2)
                     self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
-                if piece := self._stream.decompress(chunk, _INFLATED_PIECE_BYTES):
-                    yield piece
-                chunk = self._stream.unconsumed_tail or self._stream.unused_data
+                yield from inflated(self._stream, chunk)
+                chunk = self._stream.unused_data
         except zlib.error as error:
             raise ShortBody(f"the body cannot be decoded: its encoding is damaged ({error})") from error
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from bulkdl.errors import ShortBody, UnexpectedAnswer
 from bulkdl.model.text import one_line, shortened
+from bulkdl.runtime.inflating import inflated
 
 if TYPE_CHECKING:
     from zipfile import ZipInfo
@@ -27,7 +28,6 @@ _LOCAL: Final = struct.Struct("<4s5H3I2H")  # 4.3.7 of PKWARE's APPNOTE.TXT
 _LOCAL_SIGNATURE: Final = b"PK\x03\x04"
 LOCAL_BYTES: Final = _LOCAL.size + 2 * 0xFFFF
 """The most that lies between the beginning of a member and its data."""
-_PIECE_BYTES: Final = 1 << 18
 _STORED: Final = 0  # 4.4.5
 _DEFLATED: Final = 8
 _TEXTS: Final = (".csv", ".tsv", ".txt", ".json", ".xml", ".pdf", ".html", ".md", ".sums", ".log", ".md5")
@@ -168,13 +168,12 @@ class MemberReader:
         if self._stream is None:
             yield packed
             return
-        data = b""
         try:
-            while packed or len(data) == _PIECE_BYTES:  # behind a whole piece zlib may keep a few bytes more
-                yield (data := self._stream.decompress(packed, _PIECE_BYTES))
-                packed = self._stream.unconsumed_tail
+            yield from inflated(self._stream, packed)
         except zlib.error as error:
             raise ShortBody(f"member {self._member.position} of the zip is damaged: {error}") from error
+        if self._stream.unused_data:
+            raise ShortBody(f"member {self._member.position} of the zip is damaged: its data goes on behind its end")
 
     def close(self) -> None:
         """All bytes have come."""

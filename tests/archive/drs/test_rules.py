@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 import zlib
 
@@ -16,8 +17,10 @@ from bulkdl.archive.drs.zip_directory import EarlierBytesNeeded, MemberReader, Z
 from bulkdl.archive.private_hosts import is_private
 from bulkdl.errors import AccessDenied, ArchiveRefused, ShortBody, UnexpectedAnswer
 from bulkdl.model.drs_objects import DrsObject, location_of_objects, objects_of
+from bulkdl.runtime.inflating import PIECE_BYTES
 from tests.support.gen3_server import jwt
 
+LOCAL_HEADER = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, zipfile.ZIP_DEFLATED, *[0] * 7)
 COMMONS = "https://commons.example.org/"
 UUID = "870175D4-EE9A-4A64-BF7A-6CDDB18C22BD"
 
@@ -170,6 +173,17 @@ def test_a_member_that_inflates_to_a_little_more_than_a_piece_is_whole(more_byte
         made.writestr("mask", image)
     content = buffer.getvalue()
     assert bytes_of(read_directory(content, len(content))[0], content, len(content)) == image
+
+
+@pytest.mark.parametrize("size_bytes", [10, PIECE_BYTES, PIECE_BYTES + 5, 2 * PIECE_BYTES])
+@pytest.mark.parametrize("piece", [7, 10**7])
+def test_a_member_whose_data_goes_on_behind_its_end_is_damaged(size_bytes: int, piece: int) -> None:
+    """Zlib gives the bytes behind a stream back again and again."""
+    content = bytes(size_bytes)
+    packed = zlib.compress(content, wbits=-zlib.MAX_WBITS) + b"more"
+    member = ZipMember(0, "1.dcm", 0, len(packed), size_bytes, zlib.crc32(content), is_deflated=True)
+    with pytest.raises(ShortBody, match="goes on behind its end"):
+        bytes_of(member, LOCAL_HEADER + packed, piece)
 
 
 def test_a_damaged_member_is_found_by_its_checksum() -> None:
