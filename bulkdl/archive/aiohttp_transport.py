@@ -6,12 +6,14 @@ It is the transport of proxies and of Windows; `socket_transport` takes a third 
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
@@ -188,7 +190,8 @@ class AiohttpTransport:
         self.requests += 1
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
-        method, data = ("GET", None) if form is None else ("POST", aiohttp.FormData(form))
+        method, data = ("GET", None) if form is None else ("POST", io.BytesIO(urlencode(form).encode("ascii")))
+        headers = headers if form is None else {"Content-Type": "application/x-www-form-urlencoded", **headers}
         tls = await self._certificates.context() if url.scheme == "https" or self._is_proxy_encrypted else True
         began = time.monotonic()
         try:

@@ -271,6 +271,22 @@ class SocketResponse:
             self.fail(connection_errors.broken("the system did not take the request"))
         return not rest
 
+    async def send_long(self, request: bytes, seconds: float) -> None:
+        """Send any request. TimedOut: none of it was taken for `seconds`.
+
+        The rest is not sent where the response begins before, or the connection breaks: what comes says why.
+        """
+        with suppress(OSError):
+            while (request := self._connection.send(request)) and not (self.has_begun or self.is_done):
+                self._connection.watch_room(self.wake)
+                try:
+                    await self._next(seconds)
+                finally:
+                    self._connection.unwatch_room()
+            if not request:
+                return
+        self._ends_connection = True
+
     async def begun(self, seconds: float) -> None:
         """Wait until the header has arrived, as a whole within `seconds`."""
         if self._header is None and not self.is_done:
@@ -522,10 +538,14 @@ class Connection:
             return data[self._link.send(data) :]
         return data
 
-    async def write(self, data: bytes) -> None:
-        """Send all of it. OSError: the connection broke."""
-        while data := self.send(data):
-            await _ready(self._loop.add_writer, self._loop.remove_writer, self._link)
+    def watch_room(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when the system takes more."""
+        self._loop.add_writer(self._link, wake)
+
+    def unwatch_room(self) -> None:
+        """End that."""
+        if self.is_open:
+            self._loop.remove_writer(self._link)
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
@@ -565,14 +585,11 @@ class SocketTransport:
             if len(request) <= _MOST_BYTES_TO_WAIT:
                 self._send_soon(response, request)
             else:
-                await connection.write(request)
+                await response.send_long(request, self._access.answer_seconds)
                 self.requests += 1
             sent = time.monotonic()
             await response.begun(self._access.answer_seconds)
             response.waited_seconds = time.monotonic() - sent
-        except OSError as error:
-            response.release()
-            raise connection_errors.broken(error_text(error)) from error
         except BaseException:
             response.release()
             raise

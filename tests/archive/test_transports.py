@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from yarl import URL
@@ -12,7 +13,7 @@ from bulkdl.archive import aiohttp_transport, socket_transport
 from bulkdl.archive.http_transport import HttpResponse
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.archive.transports import open_transport as choose
-from bulkdl.errors import ConnectFailed, ConnectionLost, RequestFailed, ShortBody
+from bulkdl.errors import ConnectFailed, ConnectionLost, RequestFailed, ShortBody, TimedOut
 from bulkdl.model.access import Access
 from tests.support.faults import (
     CERTIFICATE,
@@ -27,6 +28,7 @@ from tests.support.faults import (
     over_tls,
     raw,
     redirect,
+    self_signed,
     without_body,
 )
 
@@ -56,6 +58,58 @@ async def test_a_form_is_posted(open_transport: OpenTransport) -> None:
         assert await response.read() == b""
         response.release()
         assert (server.requests[0].method, server.requests[0].body) == ("POST", b"list=1&list=2")
+        assert server.requests[0].headers["content-type"] == "application/x-www-form-urlencoded"
+
+
+BOTH_WAYS = pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+LONG_FORM = (("uid", "1" * 10_000),) * 1_000
+
+
+@asynccontextmanager
+async def reading_no_form(content: bytes, *, is_tls: bool, closes: bool = False) -> AsyncIterator[URL]:
+    """A server that reads the header of a request alone, and sends `content`, or closes the connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(content)
+        with suppress(ConnectionError):
+            await (writer.drain() if closes else ended.wait())
+            writer.close()
+
+    ended = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=self_signed() if is_tls else None)
+    async with server:
+        yield URL(f"http{'s' * is_tls}://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        ended.set()
+
+
+@BOTH_WAYS
+async def test_a_request_that_nothing_takes_is_given_up(open_transport: OpenTransport, *, is_tls: bool) -> None:
+    access = Access(ca_bundle=str(CERTIFICATE), answer_seconds=0.3, connect_seconds=5)
+    async with reading_no_form(b"", is_tls=is_tls) as url, open_transport(access) as transport:
+        with pytest.raises(TimedOut):
+            await transport.send(url, {}, LONG_FORM)
+
+
+@BOTH_WAYS
+async def test_a_request_whose_connection_ends_is_lost(open_transport: OpenTransport, *, is_tls: bool) -> None:
+    access = Access(ca_bundle=str(CERTIFICATE))
+    async with reading_no_form(b"", is_tls=is_tls, closes=True) as url, open_transport(access) as transport:
+        with pytest.raises(ConnectionLost):
+            await transport.send(url, {}, LONG_FORM)
+
+
+@BOTH_WAYS
+async def test_an_answer_may_come_before_the_request_is_sent(open_transport: OpenTransport, *, is_tls: bool) -> None:
+    """As a server does that refuses a form for its length; it may never read that."""
+    refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"
+    access = Access(ca_bundle=str(CERTIFICATE))
+    async with reading_no_form(refused, is_tls=is_tls) as url, open_transport(access) as transport:
+        for _ in range(2):
+            response = await transport.send(url, {}, LONG_FORM)
+            assert (response.status, await response.read()) == (413, b"big")
+            response.release()
+        assert transport.requests == 2
 
 
 async def test_a_redirect_is_a_response(open_transport: OpenTransport) -> None:
@@ -160,7 +214,6 @@ REFUSED = {
     "a field without a colon": OK + b"X-Odd\r\n" + LENGTH + b"hello",
     "a carriage return in a field": OK + b"X-Odd: a\r" + LENGTH + b"hello",
 }
-BOTH_WAYS = pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 
 
 @asynccontextmanager
