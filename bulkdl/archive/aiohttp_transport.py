@@ -23,7 +23,7 @@ from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.http_framing import body_frame
-from bulkdl.archive.request import Pairs
+from bulkdl.archive.request import Pairs, basic_authorization
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 
@@ -166,11 +166,14 @@ class AiohttpTransport:
         connecting = min(_CONNECTIONS * access.connect_seconds, access.answer_seconds)
         self._answer_seconds = connecting + access.answer_seconds
         self._silence_seconds = access.silence_seconds
+        proxy = URL(access.proxy) if access.proxy is not None else None
+        named = basic_authorization(proxy) if proxy is not None else None
+        self._to_proxy = {"Proxy-Authorization": named} if named is not None else {}
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(self._count)
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            proxy=access.proxy,
+            proxy=proxy.with_user(None) if proxy is not None else None,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=access.connect_seconds, sock_read=access.answer_seconds
             ),
@@ -191,13 +194,23 @@ class AiohttpTransport:
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
         method, data = ("GET", None) if form is None else ("POST", io.BytesIO(urlencode(form).encode("ascii")))
-        headers = headers if form is None else {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        more = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+        if (identity := basic_authorization(url)) is not None:  # aiohttp would send it in Latin-1
+            more["Authorization"] = identity
+        if url.scheme == "http":  # else they are for the request that connects alone
+            more |= self._to_proxy
         tls = await self._certificates.context() if url.scheme == "https" or self._is_proxy_encrypted else True
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
                 response = await self.session.request(
-                    method, url, data=data, headers=headers, allow_redirects=False, ssl=tls
+                    method,
+                    url if identity is None else url.with_user(None),
+                    data=data,
+                    headers={**more, **headers},
+                    proxy_headers=self._to_proxy,
+                    allow_redirects=False,
+                    ssl=tls,
                 )
         except _FOREIGN as error:
             raise _translate(error) from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
+
+from yarl import URL
 
 from bulkdl.errors import BulkdlError
 
@@ -49,3 +52,11 @@ class Request:
     identity: Identity = Identity.NONE
     rules: ServiceRules | None = None
     address: str | None = field(default=None, repr=False)
+
+
+def basic_authorization(url: URL) -> str | None:
+    """The header that sends the name and the password in an address (RFC 7617, in UTF-8); None if it has no name."""
+    if url.user is None:
+        return None
+    identity = f"{url.user}:{url.password or ''}".encode()
+    return f"Basic {base64.b64encode(identity).decode('ascii')}"

@@ -7,7 +7,6 @@ only. `aiohttp_transport` is the transport of proxies, and of loops that cannot 
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 import socket
 import ssl
@@ -28,7 +27,7 @@ from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.early_connections import EarlyConnections
 from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, header_size, parse_header
-from bulkdl.archive.request import Pairs
+from bulkdl.archive.request import Pairs, basic_authorization
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 from bulkdl.runtime.concurrency import LONG_SECONDS
@@ -749,9 +748,8 @@ async def _ready(add: Callable[..., None], remove: Callable[..., object], link: 
 def _request(url: URL, headers: Mapping[str, str], form: Pairs | None) -> bytes:
     """A request with its header and its body. ConfigurationError: it cannot be sent as it is."""
     lines = {"Host": url.host_port_subcomponent or "", **_HEADERS}
-    if url.user is not None:
-        identity = f"{url.user}:{url.password or ''}".encode()
-        lines["Authorization"] = f"Basic {base64.b64encode(identity).decode('ascii')}"
+    if (identity := basic_authorization(url)) is not None:
+        lines["Authorization"] = identity
     body = b""
     if form is not None:
         body = urlencode(form).encode("ascii")

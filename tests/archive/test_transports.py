@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -62,6 +63,32 @@ async def test_a_form_is_posted(open_transport: OpenTransport) -> None:
 
 
 BOTH_WAYS = pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+
+
+async def test_a_name_in_an_address_is_sent_in_utf_8(open_transport: OpenTransport) -> None:
+    async with FaultyServer(in_turn(answer())) as server, open_transport(Access()) as transport:
+        url = URL(server.url).with_user("mé").with_password("p€:ss")
+        response = await transport.send(url, {}, None)
+        response.release()
+        assert b64decode(server.requests[0].headers["authorization"].removeprefix("Basic ")).decode() == "mé:p€:ss"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_password_of_a_proxy_is_sent_in_utf_8(scheme: str) -> None:
+    with over_tls(is_wanted=False):
+        proxy = FaultyServer(in_turn(answer(b"body", status=502)))
+    async with proxy:
+        address = str(URL(proxy.url).with_user("mé").with_password("p€:ss"))
+        async with choose(Access(proxy=address)) as transport:
+            with suppress(ConnectFailed):
+                response = await transport.send(URL(f"{scheme}://archive.test/x"), {}, None)
+                response.release()
+        (seen,) = proxy.requests
+        assert b64decode(seen.headers["proxy-authorization"].removeprefix("Basic ")).decode() == "mé:p€:ss"
+        assert Access(proxy=address).secrets[-1] in seen.headers["proxy-authorization"]
+        assert seen.target == ("http://archive.test/x" if scheme == "http" else "archive.test:443")
+
+
 LONG_FORM = (("uid", "1" * 10_000),) * 1_000
 
 
