@@ -73,6 +73,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "cli/commands/*.py": "cli/test_commands.py",  # options and one call each; the test runs the commands
     "docs/__init__.py": "docs/test_pages.py",
     "fetch/packed_series.py": "archive/drs/test_archive.py",  # zips of a data commons, over real sockets
+    "fetch/recorder.py": "fetch/test_coordinator.py",  # over a journal, as a run uses it
     "fetch/worker_main.py": "fetch/test_worker_process.py",  # a program; the test runs it as the parent does
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
     "model/reports/*.py": "model/test_reports.py",  # values; the test goes over their documents, another their texts

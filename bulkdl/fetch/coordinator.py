@@ -6,7 +6,6 @@ groups. Memory does not grow with the mirror.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,19 +14,22 @@ from itertools import count
 from typing import Final
 
 from bulkdl.archive.base import Archive
-from bulkdl.errors import AccessDenied, ArchiveRefused, ConfigurationError, Interrupted, MirrorUnwritable
+from bulkdl.errors import ConfigurationError, Interrupted, MirrorUnwritable
 from bulkdl.fetch.last_items import in_last_items
-from bulkdl.fetch.progress_meter import ProgressMeter, Recorded
+from bulkdl.fetch.progress_meter import ProgressMeter
+from bulkdl.fetch.recorder import Recorder
+from bulkdl.fetch.refused_instances import RefusedInstances
 from bulkdl.fetch.shares import Shares
 from bulkdl.fetch.threads import Threads
+from bulkdl.fetch.work_in_hand import WorkInHand
 from bulkdl.fetch.worker import Traffic, Worker, WorkerSettings, traffic_of
 from bulkdl.fetch.worker_process import WorkerProcess
 from bulkdl.journal.journal import Journal
-from bulkdl.journal.rows import Counts, Run, WorkCursor
+from bulkdl.journal.rows import Run, WorkCursor
 from bulkdl.journal.thread import JournalThread
 from bulkdl.model.events import InstanceFailed, Noted, Progress, RunContext
 from bulkdl.model.ids import SeriesUid
-from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, Outcome, SeriesWork
+from bulkdl.model.outcomes import BESIDE, NOT_CHECKED, InstanceOutcome, SeriesWork
 from bulkdl.model.settings import Transport
 from bulkdl.runtime.cores import usable_cores
 from bulkdl.runtime.recent_answer import RecentAnswer
@@ -38,21 +40,19 @@ from bulkdl.store.space import check_room, measure
 _PAGE: Final = 32  # Series read from the journal at once, while those of the page before are given out
 _INSTANCES: Final = 500  # of one Series given to a worker at once
 _INSTANCES_FOR_A_ZIP: Final = 5_000  # the same where it may come as a bundle
-_GROUP: Final = 500  # outcomes for which a transaction does not wait
 _TICK_SECONDS: Final = 0.25  # the longest that an outcome waits for its transaction
 _TICKS_BETWEEN_SAVES: Final = 4  # of the progress for other processes
 _FIRST_TICKS: Final = 20  # are shorter, so that a second process starts early
 _FIRST_TICK_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 1.5  # for requests in flight when the run is stopped
 _BUSY_SHARE: Final = 0.85  # of a core, above which this process is the bottleneck
-_REFUSED_SERIES: Final = 6  # so many Series, and so many instances, and none that was not refused: it refuses all
-_REFUSED_INSTANCES: Final = 32
 _WORTH_A_PROCESS: Final = 1_000  # instances still owed
-_AT_WORK: Final = 3  # folders that are named in the progress
 
 
 class Coordinator:
-    """Downloads what one run owes; `outcomes` counts the results. Resolving and the first worker share `archive`.
+    """Downloads what one run owes. Resolving and the first worker share `archive`.
+
+    `in_hand` is what workers have of it, `recorder` has the results.
 
     `cpu` are the seconds that this process has used of its cores.
     """
@@ -75,30 +75,21 @@ class Coordinator:
         self._cpu = cpu
         self._sink = context.sink
         self._stop = context.stop
-        self.outcomes: Counter[Outcome] = Counter()
-        self.bytes_fetched = 0
+        self.in_hand = WorkInHand(context.stop)
+        self.recorder = Recorder(journal_thread, run, self.in_hand)
         self.meter = ProgressMeter()
         self._progress: Progress | None = None  # as last announced
-        self._counts = RecentAnswer(self._count)  # to count a million Series takes a second
+        self._counts = RecentAnswer(self.recorder.counts)  # to count a million Series takes a second
         self._remote: list[WorkerProcess] = []
         self._spare: WorkerProcess | None = None  # started, and without work yet
         self._can_grow = settings.fetch.workers is None
         self._all_is_given_out = False
-        self._awaits_last = False  # nothing is left to give out: the run ends with what is in hand
         self._expects_work = True  # False: probably nothing is owed
-        self._in_hand: Counter[str] = Counter()  # instances given to workers and not yet recorded, by Series
-        self._folders: dict[str, str] = {}  # of the Series in hand
-        self._without_outcome: set[tuple[str, str]] = set()  # Series and key of the instances that `fetch` was given
-        self._unrecorded: list[InstanceOutcome] = []
         self._said: set[str] = set()  # notes that are announced once
-        self._recording = asyncio.Lock()
-        self.recorded: Callable[[Sequence[InstanceOutcome]], Awaitable[None]] | None = None  # gets what is journalled
-        self.completed: Callable[[SeriesUid], None] | None = None  # gets the Series that hold all their instances now
         self.may_fetch: Callable[[SeriesUid], Awaitable[bool]] | None = None  # what is owed of a Series
         self.limit_bytes: int | None = None  # of the run's selection, whose sizes are estimates
         self.left_out: list[SeriesUid] = []  # because of the limit
-        self._some_ended = asyncio.Event()
-        self._refused: Counter[str] | None = Counter()  # instances by Series; None once one was not refused
+        self._refused = RefusedInstances()
 
     def traffic(self) -> Traffic:
         """The traffic of all workers, and of the resolver."""
@@ -117,16 +108,16 @@ class Coordinator:
         """
         counts = await self._journal_thread(Journal.counts, self._run)
         if counts.held:
-            self._refused = None  # what is held was not refused
+            self._refused.accepts()  # what is held
         self._expects_work = self._run.selection_id is not None or counts.owed + counts.series_unlisted > 0
         try:
             async with running_alongside(self._tick(upstream)), running_alongside(self._cut_off()):
                 await self._work(self.owed(upstream) if only is None else self._given(only))
-            await self._record()
+            await self.recorder.record()
             self._counts.forget()  # the last event counts everything
             await self._announce(upstream)
         finally:
-            await self._record()
+            await self.recorder.record()
             forget_progress(self._settings.root)
 
     async def _work(self, source: AsyncGenerator[SeriesWork, None]) -> None:
@@ -149,14 +140,14 @@ class Coordinator:
                 local = Worker(self._settings, self._archive, threads)
 
                 def start_process() -> WorkerProcess:
-                    worker = WorkerProcess(self._context, give_back=self.give_back)
+                    worker = WorkerProcess(self._context, give_back=self.in_hand.give_back)
 
                     tasks.join(self._work_there(worker, items()), name=f"worker-{len(self._remote) + 1}")
                     return worker
 
                 async def work_here() -> None:
                     await local.run(
-                        items(), self._deliver_one, give_back=self.give_back, expects_work=self._expects_work
+                        items(), self._deliver_one, give_back=self.in_hand.give_back, expects_work=self._expects_work
                     )
                     self._all_is_given_out = True
                     if self._spare is not None:
@@ -196,10 +187,10 @@ class Coordinator:
         zips = self._settings.fetch.transport is not Transport.SINGLE
         per_item = _INSTANCES_FOR_A_ZIP if zips else _INSTANCES
         while not self._stop.is_set():
-            self._some_ended.clear()
+            self.in_hand.some_ended.clear()
             upstream.changed.clear()
-            had_ended, skip, gave_out = upstream.has_ended, frozenset(self._in_hand), False
-            self._awaits_last = False
+            had_ended, skip, gave_out = upstream.has_ended, self.in_hand.series(), False
+            self.recorder.is_last = False
             async with aclosing(read_ahead(self._pages(per_item))) as pages:
                 async for page, is_final in pages:
                     works: Iterable[SeriesWork] = [work for work in page if work.series_uid not in skip]
@@ -208,16 +199,16 @@ class Coordinator:
                     for work in works:
                         if await self._may_begin(work):
                             gave_out = True
-                            self._give_out(work)
+                            self.in_hand.give_out(work)
                             yield work
             if gave_out:
                 continue
-            if had_ended and not skip and not self._in_hand:
+            if had_ended and not skip and not self.in_hand:
                 return
-            self._awaits_last = had_ended
-            await self._record_last()
+            self.recorder.is_last = had_ended
+            await self.recorder.record_last()
             # A worker that dies gives its work back, and more Series may be listed meanwhile.
-            await first_set(self._some_ended, upstream.changed, self._stop)
+            await first_set(self.in_hand.some_ended, upstream.changed, self._stop)
 
     async def _pages(self, instances_per_item: int) -> AsyncGenerator[tuple[list[SeriesWork], bool], None]:
         """What is owed, page by page, and whether a page is the final one."""
@@ -247,9 +238,9 @@ class Coordinator:
         """
         if self.may_fetch is not None and not await self.may_fetch(work.series_uid):
             return False
-        if self.limit_bytes is None or work.series_uid in self._in_hand:
+        if self.limit_bytes is None or work.series_uid in self.in_hand:
             return True
-        await self._until_all_ended()
+        await self.in_hand.until_all_ended()
         counts = await self._journal_thread(Journal.counts, self._run)
         if counts.held_bytes < self.limit_bytes or await self._has_files(work.series_uid):
             return not self._stop.is_set()
@@ -265,61 +256,27 @@ class Coordinator:
         """These, and again what a worker that died has given back of them."""
         works = list(only)
         while works:
-            self._awaits_last = False
+            self.recorder.is_last = False
             for work in works:
                 if self._stop.is_set():
                     return
-                self._without_outcome.update((work.series_uid, entry.key) for entry in work.entries)
-                self._give_out(work)
+                self.in_hand.follow(work)
+                self.in_hand.give_out(work)
                 yield work
-            self._awaits_last = True
-            await self._record_last()
-            await self._until_all_ended()
-            works = [rest for work in works if (rest := self._rest_of(work)).entries]
-
-    def _rest_of(self, work: SeriesWork) -> SeriesWork:
-        """The same without the instances that have an outcome."""
-        named = zip(work.entries, work.names, strict=True)
-        rest = [(entry, name) for entry, name in named if (work.series_uid, entry.key) in self._without_outcome]
-        entries, names = tuple(entry for entry, _ in rest), tuple(name for _, name in rest)
-        return replace(work, entries=entries, names=names, whole=False)
-
-    async def _until_all_ended(self) -> None:
-        """Wait until no worker has anything in hand, or the run is stopped."""
-        while self._in_hand and not self._stop.is_set():
-            self._some_ended.clear()
-            await first_set(self._some_ended, self._stop)
-
-    def _give_out(self, work: SeriesWork) -> None:
-        self._in_hand[work.series_uid] += len(work.entries)
-        self._folders[work.series_uid] = work.folder
-
-    def give_back(self, series_uid: str, instances: int) -> None:
-        """So many instances of a Series that a worker was given are still owed: it died, or others come first."""
-        self._ended(series_uid, instances)
-
-    def _ended(self, series_uid: str, instances: int) -> None:
-        self._in_hand[series_uid] -= instances
-        if self._in_hand[series_uid] <= 0:
-            del self._in_hand[series_uid]
-            self._folders.pop(series_uid, None)
-        self._some_ended.set()
+            self.recorder.is_last = True
+            await self.recorder.record_last()
+            await self.in_hand.until_all_ended()
+            works = [rest for work in works if (rest := self.in_hand.rest_of(work)).entries]
 
     async def _deliver_one(self, outcome: InstanceOutcome) -> None:
         await self._deliver((outcome,))
 
     async def _deliver(self, outcomes: Sequence[InstanceOutcome]) -> None:
-        self._unrecorded += outcomes
         for outcome in outcomes:
             if outcome.error is not None or outcome.notes:
                 self._say(outcome)
-        at_once = self.recorded is not None and not self._recording.locked()  # somebody waits for it
-        if at_once or len(self._unrecorded) >= _GROUP:
-            await self._record()
-        elif self._awaits_last:
-            await self._record_last()
-        for outcome in outcomes if self._refused is not None else ():
-            self._check_refused(outcome)
+        await self.recorder.add(outcomes)
+        self._refused.ended(outcomes)
 
     def _say(self, outcome: InstanceOutcome) -> None:
         """Announce the failure of an instance, and the notes that concern users."""
@@ -334,57 +291,12 @@ class Coordinator:
                 self._said.add(note)
                 self._sink(Noted(f"{outcome.key}, and perhaps others: {note}"))
 
-    async def _record_last(self) -> None:
-        """Record what was delivered if nothing else is in hand: the run would end with the next tick, and can now."""
-        if self._unrecorded and len(self._unrecorded) >= self._in_hand.total():
-            await self._record()
-
-    async def _record(self) -> None:
-        """Journal the delivered outcomes, in one transaction, which ends even if the caller is cancelled."""
-        await asyncio.shield(self._record_all())
-
-    async def _record_all(self) -> None:
-        async with self._recording:
-            group, self._unrecorded = self._unrecorded, []
-            if not group:
-                return
-            try:
-                await self._journal_thread(Journal.record_outcomes, self._run, group)
-            except BaseException:
-                self._unrecorded[:0] = group  # for the last call, whose caller sees the error
-                raise
-            if self.recorded is not None:
-                await self.recorded(group)
-            self.outcomes.update(outcome.outcome for outcome in group)
-            self.bytes_fetched += sum(one.size_bytes for one in group if one.outcome is Outcome.FETCHED)
-            if self._without_outcome:
-                self._without_outcome.difference_update((outcome.series_uid, outcome.key) for outcome in group)
-            by_series = Counter(outcome.series_uid for outcome in group)
-            for series_uid, instances in by_series.items():
-                self._ended(series_uid, instances)
-            if self.completed is not None:
-                for series_uid in by_series:
-                    is_idle = series_uid not in self._in_hand
-                    if is_idle and await self._journal_thread(Journal.is_complete, series_uid):
-                        self.completed(series_uid)
-
-    def _check_refused(self, outcome: InstanceOutcome) -> None:
-        """Raises ArchiveRefused: instances of many Series were refused, and none was not."""
-        if outcome.error != AccessDenied.code:
-            self._refused = None
-        if self._refused is None:
-            return
-        self._refused[outcome.series_uid] += 1
-        if len(self._refused) >= _REFUSED_SERIES and self._refused.total() >= _REFUSED_INSTANCES:
-            self._refused = None
-            raise ArchiveRefused(f"every instance is refused: {outcome.message}")
-
     async def _tick(self, upstream: Stage) -> None:
         """Record outcomes, watch the disk, announce progress, and add workers while this process is the bottleneck."""
         cpu_before, before, done_before = self._cpu(), time.monotonic(), 0
         for number in count():
             await asyncio.sleep(_FIRST_TICK_SECONDS if number < _FIRST_TICKS else _TICK_SECONDS)
-            await self._record()
+            await self.recorder.record()
             check_room(await asyncio.to_thread(measure, self._settings.root))
             owed = await self._announce(upstream)
             if number % _TICKS_BETWEEN_SAVES == 0 and (progress := self._progress) is not None:
@@ -409,23 +321,12 @@ class Coordinator:
     async def _announce(self, upstream: Stage) -> int:
         counts, counted = await self._counts.get()
         traffic = self._sum_of(self._local.traffic())
-        progress = self.meter.progress(counts, counted, self._recorded(), traffic, resolving=not upstream.has_ended)
-        self._progress = replace(progress, at_work=self._at_work())
+        progress = self.meter.progress(
+            counts, counted, self.recorder.total(), traffic, resolving=not upstream.has_ended
+        )
+        self._progress = replace(progress, at_work=self.in_hand.folders())
         self._sink(self._progress)
         return max(counts.owed, counts.promised_instances - counts.held)
-
-    async def _count(self) -> tuple[Counts, Recorded]:
-        """The totals of the journal, and what this run has recorded of what they count."""
-        async with self._recording:  # so that both are of the same outcomes
-            return await self._journal_thread(Journal.counts, self._run), self._recorded()
-
-    def _recorded(self) -> Recorded:
-        return Recorded(self.bytes_fetched, self.outcomes.total())
-
-    def _at_work(self) -> tuple[str, ...]:
-        """The first folders of the Series in hand: their Collections, in most layouts."""
-        found = dict.fromkeys(folder.partition("/")[0] for folder in self._folders.values())
-        return tuple(filter(None, found))[:_AT_WORK]
 
     async def _cut_off(self) -> None:
         """Once the run is stopped, allow requests in flight some seconds to finish."""

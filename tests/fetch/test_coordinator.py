@@ -140,7 +140,7 @@ async def test_work_that_is_given_back_while_the_journal_is_read_is_given_out_ag
         work = await anext(owed)
         again = asyncio.ensure_future(anext(owed_again))
         await asyncio.sleep(0)  # the journal is being read
-        made.give_back(work.series_uid, len(work.entries))
+        made.in_hand.give_back(work.series_uid, len(work.entries))
         assert await again == work
 
 
@@ -152,7 +152,7 @@ async def test_outcomes_are_counted_if_the_run_is_cancelled_while_they_are_recor
         recording.may_end.set()
         with pytest.raises(asyncio.CancelledError):
             await fetching
-        assert (made.outcomes.total(), recording.recordings) == (1, 1)
+        assert (made.recorder.outcomes.total(), recording.recordings) == (1, 1)
 
 
 async def test_a_run_ends_with_its_last_outcome(files: MirrorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ async def test_a_run_ends_with_its_last_outcome(files: MirrorFiles, monkeypatch:
         with monkeypatch.context() as patch:
             patch.setattr(loop, "time", lambda: now)  # no timer ever ends
             await made.fetch(ended())
-        assert (made.outcomes.total(), recording.recordings) == (3, 1)
+        assert (made.recorder.outcomes.total(), recording.recordings) == (3, 1)
 
 
 async def test_a_run_that_may_find_more_records_its_outcomes_in_groups(
@@ -186,7 +186,7 @@ async def test_a_run_that_may_find_more_records_its_outcomes_in_groups(
             fetching.cancel()
             with suppress(asyncio.CancelledError):
                 await fetching
-        assert (made.outcomes.total(), recording.recordings) == (3, 1)
+        assert (made.recorder.outcomes.total(), recording.recordings) == (3, 1)
 
 
 async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: MirrorFiles) -> None:
@@ -195,7 +195,7 @@ async def test_an_outcome_that_could_not_be_recorded_is_recorded_later(files: Mi
         with pytest.raises(DiskFull):
             await made.fetch(ended())
         await made.fetch(ended(), only=())
-        assert made.outcomes.total() == 1
+        assert made.recorder.outcomes.total() == 1
 
 
 class HeldArchive(MemoryArchive):
@@ -239,11 +239,11 @@ async def test_what_was_delivered_is_recorded_if_the_run_ends_early(
             await archive.stalls.wait()
             for _ in range(200):
                 await asyncio.sleep(0)
-            assert (archive.requests, made.outcomes.total()) == (3, 0)
+            assert (archive.requests, made.recorder.outcomes.total()) == (3, 0)
             fetching.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await fetching
-        assert made.outcomes.total() == 3
+        assert made.recorder.outcomes.total() == 3
 
 
 async def test_a_stopped_run_awaits_requests_in_flight_for_a_moment(
@@ -265,7 +265,7 @@ async def test_a_stopped_run_awaits_requests_in_flight_for_a_moment(
             passed = 2.0
             with pytest.raises(Interrupted, match="stopped while requests were in flight"):
                 await fetching
-        assert made.outcomes.total() == 3
+        assert made.recorder.outcomes.total() == 3
 
 
 @pytest.mark.parametrize(("failing", "is_awaited"), [(1, True), (500, False)], ids=["awaited", "many"])
@@ -279,7 +279,7 @@ async def test_some_outcomes_are_recorded_without_a_wait(
 
     async with coordinator(files, archive=archive, owed=(failing, 1)) as (made, recording):
         recording.may_end.set()
-        made.recorded = note if is_awaited else None
+        made.recorder.recorded = note if is_awaited else None
         loop = asyncio.get_running_loop()
         now = loop.time()
         with monkeypatch.context() as patch:
@@ -288,7 +288,7 @@ async def test_some_outcomes_are_recorded_without_a_wait(
             await recording.ended.wait()
             for _ in range(20):
                 await asyncio.sleep(0)
-            assert (made.outcomes.total(), len(recorded)) == (failing, failing if is_awaited else 0)
+            assert (made.recorder.outcomes.total(), len(recorded)) == (failing, failing if is_awaited else 0)
             fetching.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await fetching
@@ -320,7 +320,7 @@ async def test_a_run_ends_before_its_disk_is_full(files: MirrorFiles, monkeypatc
         monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 9, 9, 9, 9, 9, 9, 0, 255)))
         with pytest.raises(DiskFull, match="the disk is full"):
             await fetching
-        assert made.outcomes.total() == 3
+        assert made.recorder.outcomes.total() == 3
 
 
 @pytest.mark.parametrize(("transport", "sizes"), [(Transport.SINGLE, [500, 500, 200]), (Transport.AUTO, [1200])])
@@ -383,7 +383,7 @@ async def test_a_stopped_repair_requests_nothing_more(files: MirrorFiles) -> Non
         recording.may_end.set()
         async with aclosing(made.owed(ended())) as owed:
             work = await anext(owed)
-        made.give_back(work.series_uid, 1)
+        made.in_hand.give_back(work.series_uid, 1)
         stop.set()
         await made.fetch(ended(), only=[work])
     assert archive.requests == 0
@@ -416,7 +416,7 @@ async def test_a_limit_leaves_out_whole_series_and_completes_others(
         made.limit_bytes = 1000  # which the first instance has
         await made.fetch(ended())
         assert made.left_out == [uid_of_series(2)]
-        assert made.outcomes == {Outcome.FAILED: 1}
+        assert made.recorder.outcomes == {Outcome.FAILED: 1}
         assert archive.asked.keys() <= {sop_uid(1, 1)}  # by another process, if there are two
 
 
@@ -454,13 +454,13 @@ async def test_an_archive_that_refuses_every_instance_ends_the_run(
     async with coordinator(files, archive=refusing(owed), owed=owed, held=held) as (made, recording):
         recording.may_end.set()
         completed: list[SeriesUid] = []
-        made.completed = completed.append
+        made.recorder.completed = completed.append
         if is_refused:
             with pytest.raises(ArchiveRefused, match="every instance is refused"):
                 await made.fetch(ended())
         else:
             await made.fetch(ended())
-            assert made.outcomes == {Outcome.FAILED: sum(owed)}
+            assert made.recorder.outcomes == {Outcome.FAILED: sum(owed)}
         assert completed == []
 
 
@@ -551,7 +551,7 @@ async def test_the_process_that_was_prepared_is_the_one_that_joins(
         archive.is_busy = False
         async with asyncio.timeout(60):
             await fetching
-        assert made.outcomes == {Outcome.FAILED: 1000}
+        assert made.recorder.outcomes == {Outcome.FAILED: 1000}
 
 
 async def test_a_process_that_cannot_start_gives_its_share_back(
@@ -586,7 +586,7 @@ async def test_a_process_that_gets_no_work_ends_with_the_run(
         recording.may_end.set()
         async with asyncio.timeout(30):
             await made.fetch(ended())
-        assert made.outcomes == {Outcome.FAILED: 1000}
+        assert made.recorder.outcomes == {Outcome.FAILED: 1000}
 
 
 async def test_a_process_that_cannot_start_is_missed_where_it_was_asked_for(
@@ -606,7 +606,7 @@ async def test_no_process_is_started_that_would_get_no_request(
     async with coordinator(files, workers=8, requests=1) as (made, recording):
         recording.may_end.set()
         await made.fetch(ended())
-        assert made.outcomes == {Outcome.FAILED: 1}
+        assert made.recorder.outcomes == {Outcome.FAILED: 1}
 
 
 async def test_one_process_does_the_work_of_one_that_cannot_start(
@@ -624,6 +624,6 @@ async def test_one_process_does_the_work_of_one_that_cannot_start(
     async with coordinator(files, workers=None, owed=(1000,), archive=archive, sink=note) as (made, recording):
         recording.may_end.set()
         await made.fetch(ended())
-        assert made.outcomes == {Outcome.FAILED: 1000}
+        assert made.recorder.outcomes == {Outcome.FAILED: 1000}
     assert len(notes) == 1
     assert "one process does all the work" in notes[0]

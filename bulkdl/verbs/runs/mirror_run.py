@@ -234,7 +234,7 @@ class MirrorRun:
             return
         from bulkdl.verbs.runs.side_texts import write_side_files  # noqa: PLC0415 - late: a run has downloaded by now
 
-        has_changed = self.coordinator.outcomes.total() > 0
+        has_changed = self.coordinator.recorder.outcomes.total() > 0
         await write_side_files(self.mirror, self.context.sink, has_changed=has_changed)
 
     async def _attended(self, work: Awaitable[None]) -> None:
@@ -244,7 +244,7 @@ class MirrorRun:
             await work
             return
         completed = asyncio.Queue[SeriesUid | None]()
-        self.coordinator.completed = completed.put_nowait
+        self.coordinator.recorder.completed = completed.put_nowait
         async with Tasks() as tasks:
             tasks.join(self._handle(completed, handler), name="completed")
             await work
@@ -293,8 +293,8 @@ class MirrorRun:
 
         found = await LockHolder(self.mirror, self.run, self.client, self.selections.may_list).hold_to(self.locks)
         self.reporter.failures += found.failures
-        self.coordinator.outcomes[Outcome.FETCHED] -= found.fetched
-        self.coordinator.outcomes[Outcome.QUARANTINED] += found.fetched
+        self.coordinator.recorder.outcomes[Outcome.FETCHED] -= found.fetched
+        self.coordinator.recorder.outcomes[Outcome.QUARANTINED] += found.fetched
         for text in found.notes():
             self.reporter.note(text)
 

@@ -58,7 +58,7 @@ class RunReporter:
     async def judge(self) -> RunOutcome:
         """How the run has ended. Raises ArchiveRefused: nothing is held, and everything was refused."""
         if self.wanted is not None:
-            ended = self.coordinator.outcomes
+            ended = self.coordinator.recorder.outcomes
             if ended.total() < self.wanted:
                 return RunOutcome.INTERRUPTED
             is_repaired = ended[Outcome.FETCHED] + ended[Outcome.REUSED] == self.wanted
@@ -79,7 +79,7 @@ class RunReporter:
             raise ArchiveRefused(f"everything was refused: {failures[0].message}")
 
     async def _instances(self, counts: Counts) -> InstanceCounts:
-        ended = self.coordinator.outcomes
+        ended = self.coordinator.recorder.outcomes
         fetched = ended[Outcome.FETCHED]
         if self.wanted is not None:
             selected, reused = self.wanted, ended[Outcome.REUSED]
@@ -106,7 +106,7 @@ class RunReporter:
             outcome=outcome,
             series=counts.series,
             instances=await self._instances(counts),
-            bytes_fetched=self.coordinator.bytes_fetched,
+            bytes_fetched=self.coordinator.recorder.bytes_fetched,
             bytes_mirror=whole.held_bytes,
             requests=traffic.requests,
             retries=traffic.retries,

@@ -60,7 +60,7 @@ class CacheDownloads:
     async def _run(self) -> None:
         """One run on the mirror: it downloads what is needed, until nothing was for some seconds."""
         run = await begin_run("serve", self.mirror, self.archive, self.context)
-        run.coordinator.recorded = self._on_recorded
+        run.coordinator.recorder.recorded = self._on_recorded
         if release := (await asyncio.to_thread(self.held.holdings.source)).get("release"):
             await self.mirror.journal(Journal.note_catalogue, run.run, release)
         await run.carry_out(lambda: self._feed(run), self._on_listed, looks_at_disk=False)
