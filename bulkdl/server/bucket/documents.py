@@ -1,4 +1,4 @@
-"""The XML documents of Amazon S3: listings, errors, the location of the bucket.
+"""The XML documents of Amazon S3: listings, errors, the list of buckets, the location of the bucket.
 
 Source: Amazon S3 API Reference.
 """
@@ -23,6 +23,17 @@ _INVALID: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 def location() -> bytes:
     """The answer to GetBucketLocation. The region `us-east-1` has no name."""
     return f'{_HEAD}<LocationConstraint xmlns="{_NAMESPACE}"/>'.encode()
+
+
+def list_of_buckets(made_ns: int | None) -> bytes:
+    """The answer to ListBuckets: the bucket, with the time of its making in nanoseconds since 1970; none for None."""
+    owner = f"<Owner>{_element('ID', BUCKET)}{_element('DisplayName', BUCKET)}</Owner>"
+    found = ""
+    if made_ns is not None:
+        made, region = _element("CreationDate", _moment(made_ns)), _element("BucketRegion", REGION)
+        found = f"<Bucket>{_element('Name', BUCKET)}{made}{region}</Bucket>"
+    body = f"{owner}<Buckets>{found}</Buckets>"
+    return f'{_HEAD}<ListAllMyBucketsResult xmlns="{_NAMESPACE}">{body}</ListAllMyBucketsResult>'.encode()
 
 
 def error_document(code: str, message: str, *, request_id: str, resource: str | None) -> bytes:

@@ -1,10 +1,11 @@
-"""The routes of the bucket: ListObjects, ListObjectsV2, GetBucketLocation, HeadBucket, GetObject, HeadObject.
+"""The routes of the bucket: the list of buckets, listings in both versions, its location, and objects (GET and HEAD).
 
 Requests are anonymous: whatever signature they carry, their sender sees what a guest sees. Nothing can be written.
 """
 
 import io
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -61,11 +62,16 @@ _OTHER_RESOURCES: Final = frozenset(
 
 _AGENT: Final = "aws-sdk"  # s5cmd is one, too
 _OWN_HEADERS: Final = ("x-amz-", "amz-sdk-")
+_OWN_PARAMETERS: Final = frozenset({"list-type", "x-id", "x-amz-algorithm", "awsaccesskeyid"})
+_XML_TYPES: Final = frozenset({_XML, "text/xml"})
 
 
 def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
     """Add the routes of the bucket."""
     handlers = _BucketHandlers(context)
+    root = _RootOfS3("/")
+    root.add_route("*", handlers.list_buckets)
+    router.register_resource(root)
     for path in (_PATH, f"{_PATH}/{{key:.*}}"):
         router.add_route("*", path, handlers.handle)
 
@@ -81,11 +87,23 @@ def other_bucket(http: web.Request) -> web.Response | None:
 def _is_of_s3(http: web.Request) -> bool:
     headers = http.headers
     return (
-        "list-type" in http.query
+        any(name.lower() in _OWN_PARAMETERS for name in http.query)
         or headers.get("Authorization", "").startswith("AWS")
         or _AGENT in headers.get("User-Agent", "").lower()
         or any(name.lower().startswith(_OWN_HEADERS) for name in headers)
     )
+
+
+class _RootOfS3(web.PlainResource):
+    """The path `/` for clients of S3, which ask there for the list of buckets. Browsers get a page."""
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        """Take no request of a browser. Clients of S3 that sign nothing send no Accept, or ask for XML."""
+        parts = ",".join(request.headers.getall("Accept", ())).lower().split(",")
+        accepted = {part.partition(";")[0].strip() for part in parts}
+        if not (accepted - {""} <= _XML_TYPES or _is_of_s3(request)):
+            return None, set()
+        return await super().resolve(request)
 
 
 class _BucketHandlers:
@@ -95,6 +113,7 @@ class _BucketHandlers:
         catalogue, view = context.catalogue, context.view_of(context.authenticator.guest)
         self._threads, self._do = context.threads, context.threads.do
         self._ending = context.ending
+        self._began_ns = time.time_ns()
         self._index = index = IndexFile(catalogue, view)
         self._supply = supply = context.supply
         self._objects = BucketObjects(
@@ -119,6 +138,14 @@ class _BucketHandlers:
             raise  # the client has left
         except (BulkdlError, OSError) as error:
             return _error(http, "InternalError", key, note=str(error))
+
+    async def list_buckets(self, http: web.Request) -> web.Response:
+        """Answer with the list of buckets, of which there is one, as long as the server runs."""
+        if http.method not in {"GET", "HEAD"}:
+            return _error(http, "MethodNotAllowed", None)
+        wanted, region = http.query.get("prefix", ""), http.query.get("bucket-region", documents.REGION)
+        has_it = BUCKET.startswith(wanted) and region == documents.REGION
+        return _document(documents.list_of_buckets(self._began_ns if has_it else None))
 
     async def _made(self, http: web.Request, ask: Callable[..., _Found], *arguments: object) -> _Found:
         """The result of `ask`, called again once the index is made, if it needs that."""

@@ -6,16 +6,25 @@ import asyncio
 import hashlib
 import shutil
 import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import boto3
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from yarl import URL
 
 from bulkdl.model.ids import stable_uuid
 from tests.server.bucket.conftest import ServedBucket, key_of, texts
 from tests.support.dicom_files import instances
 
 S5CMD = shutil.which("s5cmd", path=str(Path(sys.executable).parent))
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 ANOTHER = '"00000000000000000000000000000000"'
 
 
@@ -76,6 +85,77 @@ async def test_another_bucket_does_not_exist_for_clients_of_s3(
     assert (texts(answer.body, "Code"), texts(answer.body, "BucketName")) == (["NoSuchBucket"], ["other"])
     asked = await bucket.server.ask(path, headers=headers, method="HEAD")
     assert (asked.status, asked.body, asked.headers["Content-Type"]) == (404, b"", "application/xml")
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+SIGNATURE = "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("", {}),
+        ("", {"Accept": "application/xml"}),
+        ("", {"Accept": "*/*", "Authorization": SIGNATURE}),
+        ("", {"Accept": "*/*", "amz-sdk-invocation-id": "1"}),
+        ("", {"Accept": "*/*", "User-Agent": "aws-sdk-go/1.44.256 (go1.21; linux; amd64)"}),
+        ("?x-id=ListBuckets", {"Accept": "*/*"}),
+        ("?X-Amz-Algorithm=AWS4-HMAC-SHA256", {"Accept": BROWSER}),
+        ("?AWSAccessKeyId=a&Expires=1&Signature=b", {"Accept": BROWSER}),
+    ],
+    ids=["nothing", "xml", "signature", "invocation", "agent", "operation", "signed address", "version 2"],
+)
+async def test_a_client_of_s3_gets_the_list_of_buckets(
+    bucket: ServedBucket, query: str, headers: dict[str, str]
+) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=10)
+    status, sent, body = await ask_root(bucket, "GET", query, headers)
+    assert (status, sent["Content-Type"]) == (200, "application/xml")
+    assert (ET.fromstring(body).tag, texts(body, "Name")) == (f"{{{NAMESPACE}}}ListAllMyBucketsResult", ["bulkdl"])  # noqa: S314 - made by our own server
+    (made,) = map(datetime.fromisoformat, texts(body, "CreationDate"))
+    assert before <= made <= datetime.now(UTC)
+    status, asked, body = await ask_root(bucket, "HEAD", query, headers)
+    assert (status, asked["Content-Type"], body) == (200, "application/xml", b"")
+    status, _, body = await ask_root(bucket, "PUT", query, headers)
+    assert (status, texts(body, "Code")) == (405, ["MethodNotAllowed"])
+
+
+@pytest.mark.parametrize("accept", [BROWSER, "*/*", "text/html", "application/xml, text/html"])
+async def test_a_browser_gets_the_first_page(bucket: ServedBucket, accept: str) -> None:
+    for method in ("GET", "HEAD"):
+        status, headers, body = await ask_root(bucket, method, "", {"Accept": accept})
+        assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert body.startswith(b"<!doctype html>") is (method == "GET")
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("prefix=bulk", ["bulkdl"]),
+        ("prefix=bulkdl-2", []),
+        ("bucket-region=us-east-1", ["bulkdl"]),
+        ("bucket-region=eu-west-1", []),
+        ("max-buckets=1", ["bulkdl"]),
+    ],
+)
+async def test_the_list_of_buckets_is_that_of_the_prefix_and_the_region(
+    bucket: ServedBucket, query: str, names: list[str]
+) -> None:
+    status, _, body = await ask_root(bucket, "GET", f"?{query}", {})
+    assert (status, texts(body, "Name"), texts(body, "Owner")) == (200, names, [""])
+
+
+async def ask_root(
+    bucket: ServedBucket, method: str, query: str, headers: dict[str, str]
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Ask for `/` with these headers alone."""
+    url = URL(f"{bucket.server.origin}/{query}", encoded=True)
+    skipped = ("Accept", "User-Agent")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, headers=headers, skip_auto_headers=skipped) as answer,
+    ):
+        return answer.status, answer.headers, await answer.read()
 
 
 async def test_a_browser_gets_a_page_for_what_does_not_exist(bucket: ServedBucket) -> None:
@@ -207,6 +287,11 @@ async def s5cmd(bucket: ServedBucket, *words: str, folder: Path) -> str:
 
 
 @needs_s5cmd
+async def test_s5cmd_lists_the_buckets(bucket: ServedBucket, tmp_path: Path) -> None:
+    assert (await s5cmd(bucket, "ls", folder=tmp_path)).split()[-1] == "s3://bulkdl"
+
+
+@needs_s5cmd
 async def test_s5cmd_lists_the_bucket(bucket: ServedBucket, tmp_path: Path) -> None:
     printed = await s5cmd(bucket, "ls", "s3://bulkdl/", folder=tmp_path)
     folders = {key.partition("/")[0] for key in bucket.keys} | {"index"}
@@ -240,3 +325,24 @@ async def test_a_request_in_the_form_of_a_browser_is_answered(bucket: ServedBuck
     async with aiohttp.ClientSession() as session, session.get(f"{bucket.server.origin}/bulkdl") as response:
         assert (response.status, response.headers["X-Content-Type-Options"]) == (200, "nosniff")
         assert texts(await response.read(), "Name") == ["bulkdl"]
+
+
+# --- boto3 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signature", [UNSIGNED, "s3v4", "s3"], ids=["unsigned", "version 4", "version 2"])
+async def test_boto3_goes_from_the_list_of_buckets_to_an_object(bucket: ServedBucket, signature: Any) -> None:
+    def read() -> tuple[list[str], list[str], bytes]:
+        keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "any")
+        config = Config(signature_version=signature, s3={"addressing_style": "path"})
+        client = boto3.client("s3", endpoint_url=bucket.server.origin, region_name="us-east-1", config=config, **keys)
+        names = [found["Name"] for page in client.get_paginator("list_buckets").paginate() for found in page["Buckets"]]
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=names[0], PaginationConfig={"PageSize": 5})
+        listed = [found["Key"] for page in pages for found in page["Contents"]]
+        content: bytes = client.get_object(Bucket=names[0], Key=bucket.keys[0])["Body"].read()
+        return names, listed, content
+
+    names, listed, content = await asyncio.to_thread(read)
+    assert names == ["bulkdl"]
+    assert [key for key in listed if not key.startswith("index/")] == bucket.keys
+    assert content == next(made.content for made in bucket.made if key_of(made) == bucket.keys[0])
