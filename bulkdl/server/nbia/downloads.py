@@ -311,8 +311,7 @@ def bundle(
                 is_large = file.size_bytes >= _ZIP64_FROM_BYTES
                 with open_served(file) as source, archive.open(_entry(name), "w", force_zip64=is_large) as target:
                     target._compressor = _StoringCompressor()  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public
-                    while chunk := source.read(_READ_BYTES):
-                        target.write(chunk)
+                    while target.write(source.read(_READ_BYTES)):  # no name for it: a slow client would keep it
                         yield from sink.take(_PIECE_BYTES)
             if md5_of is not None:
                 lines = [f"{name},{md5_of(file).hex()}\n" for file, name in sent]

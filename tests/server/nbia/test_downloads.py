@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import threading
+import tracemalloc
 import zipfile
 import zlib
 from functools import cached_property
@@ -226,6 +227,18 @@ def test_no_piece_holds_a_whole_instance(tmp_path: Path) -> None:
     pieces = list(bundle([(served(tmp_path / "x", noise), "x")]))
     assert len(pieces) > 4
     assert max(map(len, pieces)) < 700_000
+
+
+def test_keeps_nothing_but_a_piece_while_that_is_sent(tmp_path: Path) -> None:
+    """A slow client takes minutes for a piece."""
+    file = served(tmp_path / "x", bytes(4_000_000))
+    tracemalloc.start()
+    try:
+        kept = [tracemalloc.get_traced_memory()[0] - len(piece) for piece in bundle([(file, "x")])]
+    finally:
+        tracemalloc.stop()
+    assert len(kept) > 4
+    assert max(kept) < 100_000
 
 
 @pytest.mark.parametrize("change", ["gone", "longer", "folder"])
