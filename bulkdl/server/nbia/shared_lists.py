@@ -17,6 +17,7 @@ from bulkdl.runtime.disk import replace_file
 
 _MAX_LISTS: Final = 1_000
 _MAX_SERIES: Final = 1_000_000
+_MAX_CHARACTERS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class SharedLists:
             unique = tuple(dict.fromkeys(series_uids))
             if not name or not unique:
                 return "A list needs a name and Series"
+            if len(name) + len(description) + len(url) > _MAX_CHARACTERS:
+                return f"The texts of a list have more than {_MAX_CHARACTERS:,} characters"
             held = sum(len(one.series_uids) for one in self._lists.values())
             if len(self._lists) >= _MAX_LISTS or held + len(unique) > _MAX_SERIES:
                 return "There are too many lists: delete some first"

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from bulkdl.server.access import AccessRules, User
@@ -52,6 +53,18 @@ async def test_a_shared_list_outlives_the_server(tmp_path: Path) -> None:
                 await archive.nbia("createSharedList", method="POST", data=form, token=await archive.log_in())
             else:
                 assert len((await archive.nbia("v1/getContentsByName?name=mine")).document) == 1
+
+
+@pytest.mark.parametrize("field", ["name", "description", "url"])
+async def test_the_texts_of_a_list_are_limited(archive: Served, field: str) -> None:
+    """All lists are in memory, and in one file that is written anew for each."""
+    series = (await archive.nbia("v1/getSeries")).document[0]["SeriesInstanceUID"]
+    token = await archive.log_in("alice", "open sesame")
+    refusal = (400, b"The texts of a list have more than 10,000 characters")
+    for characters, expected in ((10_001, refusal), (9_000, (200, b"List created"))):
+        form = {"list": series, "name": "mine", field: "d" * characters}
+        answer = await archive.nbia("createSharedList", method="POST", data=form, token=token)
+        assert (answer.status, answer.body) == expected
 
 
 async def test_the_guest_cannot_create_a_list_if_there_are_users(archive: Served) -> None:
