@@ -18,6 +18,7 @@ from bulkdl.server.catalogue.view import CatalogueView, Condition, all_of, among
 from bulkdl.server.nbia.request import RequestRefused
 
 _MAX_CRITERIA: Final = 2_000
+_MAX_CONDITIONS: Final = 100  # all of which must be met; SQLite takes about 500
 _MAX_PAGE: Final = 10_000
 _PATIENTS_AT_ONCE: Final = 200
 _AGES: Final = {"D": 1, "W": 7, "M": 30, "Y": 365}
@@ -110,6 +111,8 @@ def parse_search(form: Mapping[str, str], *, date_format: str) -> SimpleSearch:
             needs_all = value.lower() == "all"
         elif (condition := _condition(kind, value, form, str(number), date_format)) is not None:
             conditions.setdefault(_TABLES.get(kind, "series"), []).append(condition)
+    if sum(map(len, conditions.values())) > _MAX_CONDITIONS:
+        raise RequestRefused(f"more than {_MAX_CONDITIONS} ranges and descriptions")
     for (table, column), values in wanted.items():
         conditions.setdefault(table, []).append(among(column, [value.upper() for value in values]))
     return SimpleSearch(

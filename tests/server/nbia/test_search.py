@@ -41,6 +41,27 @@ async def test_metadata_contain_lengths(archive: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        "DescriptionCriteria",
+        "DateRangeCriteria",
+        "PatientAgeRangeCriteria",
+        "PixelSpacingRangeCriteria",
+        "SliceThicknessRangeCriteria",
+    ],
+)
+async def test_more_conditions_than_the_database_takes_are_refused(archive: Served, kind: str) -> None:
+    """It was an error of the server, whose log said that the catalogue is damaged."""
+    for number, status in ((100, 200), (101, 400), (1_999, 400)):
+        form = {f"criteriaType{each}": kind for each in range(number)}
+        answer = await archive.nbia("v4/getSimpleSearch", method="POST", data=form)
+        assert answer.status == status
+        for endpoint in ("v4/getManifestForSimpleSearch", "getSimpleSearchWithModalityAndBodyPartPaged"):
+            answer = await archive.nbia(endpoint, method="POST", data=form, token=await archive.log_in())
+            assert answer.status == status
+
+
+@pytest.mark.parametrize(
     ("kind", "least", "most", "found"),
     [
         ("PixelSpacingRangeCriteria", "0.7", "0.8", 1),
