@@ -48,6 +48,7 @@ READ: Final = os.O_RDONLY | NO_FOLLOW | _BINARY
 _DIRECTORY: Final[int] = getattr(os, "O_DIRECTORY", 0)
 _TO_SYNC: Final = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows syncs only what may be written
 
+_LAST_NS: Final = (1 << 63) - 1
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Linux: the numbers of statfs(2) of file systems whose syncfs(2) writes everything, and does not return before. That of
 # FUSE writes to its server and does not make it sync.
@@ -115,6 +116,11 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether there is a folder, as `is_file`."""
     return os.path.isdir(path)  # noqa: PTH112 - as above
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """When a file was modified, in nanoseconds since 1970: from 1677 to 2262, as far as databases hold the number."""
+    return max(-_LAST_NS, min(status.st_mtime_ns, _LAST_NS))
 
 
 def is_private(folder: Path) -> bool:

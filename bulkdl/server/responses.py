@@ -27,6 +27,7 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.errors import BulkdlError
+from bulkdl.runtime.disk import modified_ns
 from bulkdl.runtime.tasks import in_thread
 
 _THREADS: Final = 4
@@ -258,7 +259,7 @@ async def send_file(
 ) -> web.StreamResponse:
     """Send an open file or the requested range: a short one in one write with its headers, others by sendfile."""
     status = os.fstat(source.fileno())
-    part = _part(request, headers, status.st_size, status.st_mtime_ns, etag)
+    part = _part(request, headers, status.st_size, modified_ns(status), etag)
     if isinstance(part, web.Response):
         return part
     if part.size_bytes <= SHORT_BYTES:

@@ -73,7 +73,7 @@ class MirrorFiles:
         """
         partial, final = self.partials.path_text(name), self.absolute_text(relative)
         with disk.disk_errors("put in place", final):
-            mtime_ns = os.lstat(partial).st_mtime_ns
+            mtime_ns = disk.modified_ns(os.lstat(partial))
             try:
                 os.replace(partial, final)  # noqa: PTH105 - see `absolute_text`
             except FileNotFoundError:
@@ -88,7 +88,7 @@ class MirrorFiles:
         """When a committed file was last modified, in nanoseconds."""
         path = self.absolute(relative)
         with disk.disk_errors("read", path):
-            return path.lstat().st_mtime_ns
+            return disk.modified_ns(path.lstat())
 
     def sync_folder(self, relative: str) -> None:
         """Sync the entries of a folder; `""` is the mirror's own."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from bulkdl.runtime.disk import BOOKKEEPING
+from bulkdl.runtime.disk import BOOKKEEPING, modified_ns
 
 
 class FoundKind(StrEnum):
@@ -70,7 +70,7 @@ def walk(root: Path, *, skip: Callable[[str], bool] = is_bookkeeping) -> Iterato
 
 def _found(path: str, status: os.stat_result) -> Found:
     if stat.S_ISREG(status.st_mode):
-        return Found(path, FoundKind.FILE, status.st_size, status.st_mtime_ns)
+        return Found(path, FoundKind.FILE, status.st_size, modified_ns(status))
     return Found(path, FoundKind.LINK if stat.S_ISLNK(status.st_mode) else FoundKind.SPECIAL)
 
 

@@ -15,6 +15,7 @@ from bulkdl.runtime.disk import (
     disk_errors,
     is_file,
     is_folder,
+    modified_ns,
     replace_file,
     shortage_errors,
     sync_file,
@@ -217,3 +218,12 @@ def test_what_cannot_be_seen_is_neither_a_file_nor_a_folder(tmp_path: Path) -> N
     assert (is_file(tmp_path), is_folder(str(tmp_path))) == (False, True)
     for hidden in (tmp_path / ("d" * 300), tmp_path / "file" / "x", "\0"):
         assert (is_file(hidden), is_folder(hidden)) == (False, False)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(7, 7 * 10**9), (1 << 35, 2**63 - 1), (-(1 << 34), 1 - 2**63)])
+def test_a_time_of_modification_fits_into_a_database(seconds: int, kept: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    os.utime(tmp_path / "file", (seconds, seconds))
+    if (tmp_path / "file").stat().st_mtime != seconds:
+        pytest.skip("the file system does not hold this time")
+    assert modified_ns((tmp_path / "file").stat()) == kept

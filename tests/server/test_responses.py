@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bulkdl.model.ids import stable_uuid
 from bulkdl.server.catalogue import Root
 from tests.support.dicom_files import instances, write_folder
+from tests.support.served import served
 from tests.support.served_archive import Archive
 from tests.support.waiting import until
 
@@ -155,6 +157,24 @@ async def test_a_short_file_is_sent_over_every_kind_of_connection(
         if connection == "close":
             assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.parametrize("seconds", [1 << 38, -(1 << 34)], ids=["the year 10680", "the year 1425"])
+async def test_a_file_of_any_date_is_sent(seconds: int, tmp_path: Path) -> None:
+    """A damaged clock or file system gives such dates. One of them stopped the server at its start."""
+    made = write_folder(tmp_path / "files", instances(series=1, per_series=1, collection="SMALL"))
+    made += write_folder(tmp_path / "files", instances(series=1, per_series=1, collection="LARGE", rows=256))
+    for each in made:
+        os.utime(tmp_path / "files" / each.path, (seconds, seconds))
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalogue.sqlite") as archive:
+        for each in made:
+            asked = {"SeriesInstanceUID": each.series_uid, "SOPInstanceUID": each.sop_uid}
+            key = f"{stable_uuid(each.series_uid)}/{stable_uuid(each.sop_uid)}.dcm"
+            for path, params in (("/nbia-api/services/v1/getSingleImage", asked), (f"/bulkdl/{key}", {})):
+                answer = await archive.ask(path, params=params)
+                assert (answer.status, answer.body) == (200, each.content)
+        for path in ("/bulkdl", "/nbia-api/services/v1/getSeries", "/api/v2/collections", "/"):
+            assert (await archive.ask(path)).status == 200
 
 
 async def test_the_etag_changes_with_the_file(archive: Archive) -> None:

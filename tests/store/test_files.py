@@ -11,6 +11,7 @@ import pytest
 from bulkdl.errors import MirrorUnwritable
 from bulkdl.store.commit import CommitJob, commit
 from bulkdl.store.files import MirrorFiles
+from bulkdl.store.walking import FoundKind, walk
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere, whatever the permissions say"
@@ -39,6 +40,19 @@ def test_a_folder_is_made_below_one_that_was_removed_meanwhile(files: MirrorFile
     shutil.rmtree(files.root / "C")
     put(files, "C/P/S2/i.dcm")
     assert [path for path in below(files.root) if path.startswith("C")] == ["C", "C/P", "C/P/S2", "C/P/S2/i.dcm"]
+
+
+@pytest.mark.parametrize("seconds", [1 << 35, -(1 << 34)])
+def test_the_date_of_a_file_fits_into_the_journal(files: MirrorFiles, seconds: int) -> None:
+    put(files, "C/P/i.dcm")
+    os.utime(files.root / "C/P/i.dcm", (seconds, seconds))
+    (found,) = (found for found in walk(files.root) if found.kind is FoundKind.FILE)
+    assert files.mtime_ns("C/P/i.dcm") == found.mtime_ns
+    assert abs(found.mtime_ns) < 1 << 63
+    partial = files.partials.path("x.part")
+    partial.write_bytes(b"DICM")
+    os.utime(partial, (seconds, seconds))
+    assert abs(files.rename_partial("x.part", "C/P/j.dcm")) < 1 << 63
 
 
 def test_a_private_mirror_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from bulkdl.journal.rows import HeldInstance
 from bulkdl.model.descriptions import CollectionDescription
 from bulkdl.model.ids import is_plain_file
 from bulkdl.model.records import Patient, Series, Study
-from bulkdl.runtime.disk import JOURNAL
+from bulkdl.runtime.disk import JOURNAL, modified_ns
 from bulkdl.store.walking import FoundKind, walk
 
 KnownHead: TypeAlias = Callable[[Path, int, int], str | None]
@@ -228,7 +228,7 @@ def _linked(path: Path, root: Path) -> Iterator[FoundFile]:
     if not target.is_relative_to(root):
         yield FoundFile(path=path, reason="a link that leads out of the folder")
     elif stat.S_ISREG(status.st_mode):
-        yield FoundFile(path=path, target=target, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        yield FoundFile(path=path, target=target, size_bytes=status.st_size, mtime_ns=modified_ns(status))
 
 
 def _values_of(header: Header) -> dict[str, dict[str, Any]]:
@@ -279,7 +279,7 @@ def _as_it_lies(mirror: Path, held: HeldInstance) -> FoundFile:
         return FoundFile(path=path, reason="not a regular file")
     if status.st_size != held.size_bytes:
         return FoundFile(path=path, reason=f"{status.st_size} bytes, and the journal has {held.size_bytes}")
-    return FoundFile(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+    return FoundFile(path=path, size_bytes=status.st_size, mtime_ns=modified_ns(status))
 
 
 def _head_of_record(journal: Journal, record: Series, path: Path, known: str | None) -> str:
@@ -354,7 +354,7 @@ def read_served(file: ServedFile) -> bytes:
 
 def _open_scanned(file: ServedFile) -> int:
     descriptor, status = _open(file.target or file.path)
-    if (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
+    if (status.st_size, modified_ns(status)) != (file.size_bytes, file.mtime_ns):
         os.close(descriptor)
         raise OSError(f"{file.path} has changed since the scan, which found {file.size_bytes} bytes")
     return descriptor

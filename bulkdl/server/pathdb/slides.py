@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from bulkdl.journal.journal import Journal
 from bulkdl.model.records import Series, SeriesKind
-from bulkdl.runtime.disk import JOURNAL
+from bulkdl.runtime.disk import JOURNAL, modified_ns
 from bulkdl.slides.dimensions import Dimensions, read_dimensions
 
 _HOME = "system/files/wsi"
@@ -96,4 +95,4 @@ def _is_as_held(path: Path, size_bytes: int) -> bool:
 
 
 def _modified(path: Path) -> datetime:
-    return datetime.fromtimestamp(int(os.stat(path).st_mtime), tz=UTC)  # noqa: PTH116 - one call
+    return datetime.fromtimestamp(modified_ns(path.stat()) // 10**9, tz=UTC)
