@@ -90,6 +90,7 @@ def make_app(
     async def close(_app: web.Application) -> None:
         await context.inspector.close()
         context.threads.close()
+        context.hashing.close()
 
     app.on_shutdown.append(end)
     app.on_cleanup.append(close)

@@ -193,8 +193,8 @@ def bare_page(status: HTTPStatus) -> web.Response:
 class ServerThreads:
     """A few threads for work that blocks, such as reading the catalogue."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="bulkdl-server")
+    def __init__(self, count: int = _THREADS) -> None:
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="bulkdl-server")
 
     async def do(self, work: Callable[..., _Result], *arguments: object) -> _Result:
         """Call `work` in a thread."""

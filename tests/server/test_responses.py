@@ -12,7 +12,6 @@ import socket
 import tracemalloc
 import zipfile
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,7 +21,7 @@ from bulkdl.server.catalogue import Root
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import served
 from tests.support.served_archive import Archive
-from tests.support.waiting import until
+from tests.support.waiting import is_waiting, until
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -293,20 +292,15 @@ async def _leave(archive: Archive, request: str, times: int = 1) -> None:
         reader, writer = await asyncio.open_connection(sock=taking, limit=1000)
         writer.write(request.encode())
         await reader.readuntil(b"\r\n\r\n")  # of the answer, or of 100 Continue
-        await until(lambda: any(map(_waits, asyncio.all_tasks())))
+        await until(_is_waiting)
         writer.transport.abort()
-        await until(lambda: not any(map(_waits, asyncio.all_tasks())))
+        await until(lambda: not _is_waiting())
     await until(lambda: len(archive.log) >= before + times)
 
 
-def _waits(task: asyncio.Task[object]) -> bool:
+def _is_waiting() -> bool:
     """Whether a task of the server waits for its client."""
-    inner: Any = task.get_coro()
-    names = set[str]()
-    while inner is not None:
-        names.add(getattr(inner, "__qualname__", ""))
-        inner = getattr(inner, "cr_await", None)
-    return not names.isdisjoint({"Stream.send", "Stream.send_part", "read_form"})
+    return is_waiting("Stream.send", "Stream.send_part", "read_form")
 
 
 async def test_a_client_that_leaves_is_noted_and_no_error(

@@ -21,7 +21,7 @@ from bulkdl.server.bucket.listing import InvalidArgument, Listed, ListedPage, Li
 from bulkdl.server.bucket.objects import BucketObject, BucketObjects
 from bulkdl.server.catalogue import ServedFile, open_served, read_served
 from bulkdl.server.context import ServerContext
-from bulkdl.server.responses import SHORT_BYTES, NotedResponse, Unavailable, send_content, send_file
+from bulkdl.server.responses import SHORT_BYTES, NotedResponse, ServerThreads, Unavailable, send_content, send_file
 from bulkdl.server.supply import SeriesNeeded, list_or_download
 
 _Found = TypeVar("_Found")
@@ -111,7 +111,8 @@ class _BucketHandlers:
 
     def __init__(self, context: ServerContext) -> None:
         catalogue, view = context.catalogue, context.view_of(context.authenticator.guest)
-        self._threads, self._do = context.threads, context.threads.do
+        self._threads, self._hashing = context.threads, context.hashing
+        self._do = context.threads.do
         self._ending = context.ending
         self._began_ns = time.time_ns()
         self._index = index = IndexFile(catalogue, view)
@@ -147,11 +148,13 @@ class _BucketHandlers:
         has_it = BUCKET.startswith(wanted) and region == documents.REGION
         return _document(documents.list_of_buckets(self._began_ns if has_it else None))
 
-    async def _made(self, http: web.Request, ask: Callable[..., _Found], *arguments: object) -> _Found:
+    async def _made(
+        self, http: web.Request, threads: ServerThreads, ask: Callable[..., _Found], *arguments: object
+    ) -> _Found:
         """The result of `ask`, called again once the index is made, if it needs that."""
         while True:
             try:
-                return await self._do(ask, self._objects, *arguments)
+                return await threads.do(ask, self._objects, *arguments)
             except IndexNeeded:
                 await self._index.make(self._threads, lambda: http.transport is None or self._ending.is_set())
 
@@ -160,7 +163,7 @@ class _BucketHandlers:
         listed: dict[str, Listed] = {}
         while True:
             try:
-                return await self._made(http, list_page, request, listed)
+                return await self._made(http, self._hashing, list_page, request, listed)
             except SeriesNeeded as needed:
                 assert self._supply is not None  # noqa: S101 - it is what needs Series
                 instances = await list_or_download(self._supply, needed.series_uid, stack)
@@ -186,11 +189,11 @@ class _BucketHandlers:
         """
         if self._supply is not None and (place := await self._do(self._objects.instance, key)) is not None:
             await stack.enter_async_context(self._supply.using_one(place.series_uid, place.is_it))
-        found = self._objects.cached(key) or await self._made(http, BucketObjects.find, key)
+        found = self._objects.cached(key) or await self._made(http, self._threads, BucketObjects.find, key)
         if found is None:
             return _error(http, "NoSuchKey", key)
         if found.md5 is None:
-            found = await self._do(self._objects.with_md5, found)
+            found = await self._hashing.do(self._objects.with_md5, found)
         headers = {"Content-Type": _content_type(key), _REQUEST_ID: _new_request_id()}
         sent = await _send_content(http, found, headers)
         if sent.status == HTTPStatus.PRECONDITION_FAILED:

@@ -51,7 +51,7 @@ def _md5(request: ApiRequest) -> Reply:
 def _hierarchy(request: ApiRequest) -> Reply:
     """One MD5 of the MD5s below a Series, a Study, a Patient of a Collection, or a Collection."""
     level, wanted = level_of(request)
-    return Reply(_digest_below(request.view, level, wanted).encode())
+    return Reply(pieces=_digest_below(request.view, level, wanted))
 
 
 def level_of(request: ApiRequest) -> tuple[str, dict[str, Any]]:
@@ -71,14 +71,26 @@ def level_of(request: ApiRequest) -> tuple[str, dict[str, Any]]:
     )
 
 
-def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) -> str:
-    """The MD5 of a Series is made from its instances, of a Study from its Series, of a Patient from its Studies."""
+def _digest_below(view: CatalogueView, level: str, criteria: Mapping[str, Any]) -> Iterator[bytes]:
+    """The MD5 of a Series is made from its instances, of a Study from its Series, of a Patient from its Studies.
+
+    It comes as the last piece. An empty one follows each file whose MD5 was not known, and each Series.
+    """
     tree: dict[str, dict[str, list[str]]] = {}
     for series in view.series(**criteria):
-        digest = md5_of_md5s(view.md5(file).hex() for file in view.files(series.series_uid))
-        tree.setdefault(series.patient_id, {}).setdefault(series.study_uid or "", []).append(digest)
-    if not tree:
-        return ""
+        digests = []
+        for file in view.files(series.series_uid):
+            digests.append(view.md5(file).hex())
+            if file.md5 is None:
+                yield b""
+        yield b""
+        tree.setdefault(series.patient_id, {}).setdefault(series.study_uid or "", []).append(md5_of_md5s(digests))
+    if tree:
+        yield _digest_of(tree, level).encode()
+
+
+def _digest_of(tree: Mapping[str, Mapping[str, list[str]]], level: str) -> str:
+    """The MD5 at a level, of the MD5s of Series by Patient and Study."""
     of_series = [digest for studies in tree.values() for digests in studies.values() for digest in digests]
     of_studies = [md5_of_md5s(digests) for studies in tree.values() for digests in studies.values()]
     of_patients = [md5_of_md5s(map(md5_of_md5s, studies.values())) for studies in tree.values()]

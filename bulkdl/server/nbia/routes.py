@@ -35,7 +35,7 @@ from bulkdl.server.nbia.replies import level_of, reply
 from bulkdl.server.nbia.request import FORMAT, ApiRequest, RequestRefused, check_names, read_form
 from bulkdl.server.nbia.rows import find_format, write_rows
 from bulkdl.server.nbia.shared_lists import SharedLists
-from bulkdl.server.responses import Unavailable
+from bulkdl.server.responses import ServerThreads, Unavailable
 from bulkdl.server.supply import Supply
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,6 +47,7 @@ _OF_FILES: Final = frozenset(
     ("getSOPInstanceUIDs", "getImageDrillDown", "getThumbnail", "getDicomTags", "getMD5Hierarchy")
 )
 """Endpoints that read files of Series, besides the downloads."""
+_HASHING: Final = frozenset({"getM5HashForImage", "getMD5HashForImage", "getMD5Hierarchy"})
 _MOST_NEEDED: Final = 100
 _KEY: Final = "api_key"
 _ROW_FORMATS: Final = ("CSV", "HTML", "XML", "JSON")
@@ -188,21 +189,12 @@ class _Handlers:
             raise
 
     async def _send_reply(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
-        made = await self._context.threads.do(reply, request)
+        threads = self._context.hashing if request.endpoint.name in _HASHING else self._context.threads
+        made = await threads.do(reply, request)
         headers = {**made.headers, "Content-Type": made.content_type}
         if made.pieces is None:
             return web.Response(body=made.body, headers=headers)
-        return await self._send_pieces(http, made.pieces, headers)
-
-    async def _send_pieces(
-        self, http: web.Request, pieces: Iterator[bytes], headers: Mapping[str, str]
-    ) -> web.StreamResponse:
-        """Send a body that comes in pieces, with its length if it has only one."""
-        first = await self._context.threads.do(next, pieces, b"")
-        second = await self._context.threads.do(next, pieces, b"") if first else b""
-        if not second:
-            return web.Response(body=first, headers=headers)
-        return await self._context.threads.stream(http, headers, pieces, first, second)
+        return await _send_pieces(http, made.pieces, headers, threads)
 
     async def _send_rows(self, http: web.Request, request: ApiRequest) -> web.StreamResponse:
         """Send rows. An unknown format is an error only if there are rows."""
@@ -221,6 +213,22 @@ class _Handlers:
         if not second:
             return web.Response(body=first, headers=headers)
         return await self._context.threads.stream(http, headers, chunks, first, second)
+
+
+async def _send_pieces(
+    http: web.Request, pieces: Iterator[bytes], headers: Mapping[str, str], threads: ServerThreads
+) -> web.StreamResponse:
+    """Send a body that comes in pieces, with its length if it has only one.
+
+    Where the first takes long, empty ones come before it, so that its work ends when the client leaves.
+    """
+    while (first := await threads.do(next, pieces, None)) == b"":
+        if http.transport is None:
+            raise ConnectionResetError
+    second = await threads.do(next, pieces, b"") if first else b""
+    if not second:
+        return web.Response(body=first or b"", headers=headers)
+    return await threads.stream(http, headers, pieces, first, second)
 
 
 def _needed_series(request: ApiRequest) -> list[str]:

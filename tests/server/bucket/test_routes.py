@@ -269,6 +269,18 @@ async def test_many_who_ask_for_one_file_at_once_get_it(bucket: ServedBucket) ->
     assert {answer.body for answer in answers} == {bucket.made[-1].content}
 
 
+async def test_other_apis_do_not_wait_for_md5s(bucket: ServedBucket) -> None:
+    """Those of large files take minutes."""
+    with bucket.server.catalogue.writing():  # they wait for it when they are to be stored
+        asked = [asyncio.create_task(bucket.ask(key, method="HEAD")) for key in bucket.keys]
+        asked += [asyncio.create_task(bucket.page()) for _ in range(4)]
+        async with asyncio.timeout(30):
+            for _ in range(50):
+                assert (await bucket.server.nbia("v1/getSeries")).status == 200
+        assert not any(task.done() for task in asked)
+    assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+
+
 # --- s5cmd ------------------------------------------------------------------------------------------------------------
 
 needs_s5cmd = pytest.mark.skipif(S5CMD is None, reason="needs s5cmd")

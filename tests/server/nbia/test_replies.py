@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -12,9 +14,15 @@ from PIL import Image
 
 from bulkdl.server.access import AccessRules
 from bulkdl.server.catalogue import Root
+from tests.support.dicom_files import instances, write_folder
 from tests.support.dicom_samples import SERIES_UID, SOP_UID, encapsulated, encoded, image
 from tests.support.served import Answer, Served, served
+from tests.support.waiting import is_waiting, until
 
+HASHES = {
+    "v4/getMD5Hierarchy": {"Collection": "MADE-UP"},
+    "getMD5Hierarchy": {"Collection": "MADE-UP", "PatientID": "PATIENT-00000000"},
+}
 NO_PICTURE = (400, b"The thumbnail could not be made.")
 BROKEN = "1.2.3.5"
 RULES = AccessRules(restricted=frozenset({"SECRET"}))
@@ -61,3 +69,43 @@ async def test_a_file_that_changed_since_the_scan_has_no_thumbnail(archive: Serv
         file.write(b"more")
     answer = await picture(archive, SERIES_UID, SOP_UID)
     assert (answer.status, answer.body) == NO_PICTURE
+
+
+async def test_other_requests_do_not_wait_for_md5s(tmp_path: Path) -> None:
+    """Those of all files of a Collection take hours."""
+    made = write_folder(tmp_path / "files", instances(series=4, per_series=5))
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite") as archive:
+        token = await archive.log_in()
+        with archive.catalogue.writing():  # they wait for it when they are to be stored
+            asked = [
+                asyncio.create_task(archive.nbia(path, method="POST", data=form, token=token))
+                for path, form in HASHES.items()
+                for _ in range(4)
+            ]
+            asked += [asyncio.create_task(archive.nbia(f"v1/getM5HashForImage?SOPInstanceUid={made[0].sop_uid}"))]
+            async with asyncio.timeout(30):
+                for _ in range(50):
+                    assert (await archive.nbia("v1/getSeries")).status == 200
+            assert not any(task.done() for task in asked)
+        answers = await asyncio.gather(*asked)
+        assert {(answer.status, len(answer.body)) for answer in answers} == {(200, 32)}
+
+
+async def test_the_md5_of_a_collection_is_given_up_when_its_client_leaves(tmp_path: Path) -> None:
+    write_folder(tmp_path / "files", instances(series=1, per_series=50))
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite") as archive:
+        form = b"Collection=MADE-UP"
+        head = f"POST /nbia-api/services/v4/getMD5Hierarchy HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(form)}"
+        kind = b"\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n"
+        address = urlsplit(archive.origin)
+        with archive.catalogue.writing():
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(head.encode() + kind + form)
+            await until(lambda: is_waiting("_send_pieces"))
+            writer.transport.abort()
+            for _ in range(20):  # meanwhile the server sees that it has left
+                assert (await archive.ask("/metrics")).status == 200
+        await until(lambda: archive.log[-1].path_qs != "/metrics")
+        assert (archive.log[-1].status, archive.log[-1].note) == (499, "the client has left")
+        ((count,),) = archive.catalogue.select("SELECT count(*) FROM file WHERE md5 IS NOT NULL", ())
+        assert count < 25
