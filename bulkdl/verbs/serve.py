@@ -254,6 +254,7 @@ def _catalogue(paths: list[Path], cache: Path, collection: str | None) -> tuple[
     named = "\n".join([*map(str, paths), collection or ""])
     folder = cache / "catalogues"
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # for the index of the bucket and the shared lists, which lie beside the catalogue, too
     path = folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.sqlite"
     path.touch(mode=0o600)  # it names patients, perhaps those of a private mirror
     path.chmod(0o600)

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.attacks.hostile import DICOM, HostileArchive, asks_for, endpoint_of
@@ -179,11 +180,19 @@ async def test_what_serve_keeps_of_a_private_mirror_is_private(bulkdl: Watcher, 
     mirror = tmp_path / "mirror"
     async with HostileArchive(MADE_UP) as archive:
         assert_orderly(await bulkdl.run(*archive.mirror_everything(mirror, "--private")), 0)
-    with serve(mirror, cache=tmp_path / "cache", log=tmp_path / "log"):
-        catalogues = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-        readable = [path for path in catalogues if path.stat().st_mode & 0o077]
-        patient = MADE_UP[0].patient_id.encode()
-        assert [path.name for path in readable if patient in path.read_bytes()] == []
+    with serve(mirror, cache=tmp_path / "cache", log=tmp_path / "log") as running:
+        index = f"{running.url.partition('/nbia-api')[0]}/bulkdl/index/idc_index.parquet"
+        async with aiohttp.ClientSession() as session, session.get(index) as answer:
+            assert answer.status == 200
+        kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        assert {path.suffix for path in kept} >= {".sqlite", ".parquet"}
+        assert [path.name for path in kept if not is_private(path, below=tmp_path / "cache")] == []
+
+
+def is_private(path: Path, *, below: Path) -> bool:
+    """Whether a file, or a folder on the way to it, is for its owner alone."""
+    places = [path, *(place for place in path.parents if place.is_relative_to(below) and place != below)]
+    return any(not place.stat().st_mode & 0o077 for place in places)
 
 
 @pytest.mark.parametrize("where", [".bulkdl/x", ".bulkdl", "MADE-UP", "MADE-UP/x/y", "through a link"])
