@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from tests.support.faults import CERTIFICATE
 from tests.support.mirrors import checksums_of, checksums_on_disk
 from tests.support.waiting import until
 
+RENEWED = CERTIFICATE.with_name("renewed.pem")
 ENCRYPTED = CERTIFICATE.with_name("encrypted_key.pem")
 
 
@@ -52,6 +54,55 @@ def test_a_certificate_that_cannot_be_used_is_named(wrong: str, tmp_path: Path) 
     with pytest.raises(ConfigurationError, match=r"cert\.pem .*cannot be used for TLS") as caught:
         read_certificate(certificate, key)
     assert "hunter2" not in str(caught.value)
+
+
+def sent_certificate(server: ssl.SSLContext) -> str | None:
+    """The certificate, in PEM form, that a server sends to a new connection."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = client.wrap_bio(to_client, to_server)
+    ends = [asking, server.wrap_bio(to_server, to_client, server_side=True)]
+    for _ in range(3):
+        for end in ends:
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    sent = asking.getpeercert(binary_form=True)
+    return None if sent is None else ssl.DER_cert_to_PEM_cert(sent).strip()
+
+
+def certificate_in(path: Path) -> str:
+    return "-----BEGIN CERT" + path.read_text().partition("-----BEGIN CERT")[2].strip()
+
+
+@pytest.mark.parametrize("files", ["one", "two", "a link"])
+def test_a_renewed_certificate_is_sent_to_new_connections(files: str, tmp_path: Path) -> None:
+    certificate, key = apart(tmp_path) if files == "two" else (tmp_path / "both.pem", None)
+    if files == "one":
+        certificate.write_bytes(CERTIFICATE.read_bytes())
+    elif files == "a link":
+        certificate.symlink_to(CERTIFICATE)
+    server = read_certificate(certificate, key, look_seconds=0)
+    assert sent_certificate(server) == certificate_in(CERTIFICATE)
+    text, begin, renewed = RENEWED.read_text().partition("-----BEGIN CERT")
+    if key is None:
+        certificate.unlink()
+        assert sent_certificate(server) == certificate_in(CERTIFICATE)
+        certificate.symlink_to(RENEWED)
+    else:
+        certificate.write_text(begin + renewed)
+        assert sent_certificate(server) == certificate_in(CERTIFICATE)  # the key is still that of the first one
+        key.write_text(text)
+    assert sent_certificate(server) == certificate_in(RENEWED)
+    assert sent_certificate(server) == certificate_in(RENEWED)
+
+
+def test_the_files_of_a_certificate_are_looked_at_now_and_then(tmp_path: Path) -> None:
+    certificate = tmp_path / "both.pem"
+    certificate.write_bytes(CERTIFICATE.read_bytes())
+    server = read_certificate(certificate, None)
+    certificate.write_bytes(RENEWED.read_bytes())
+    assert sent_certificate(server) == certificate_in(CERTIFICATE)
 
 
 async def test_a_mirror_is_made_by_https_and_by_nothing_else(tmp_path: Path) -> None:
