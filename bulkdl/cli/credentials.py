@@ -113,16 +113,35 @@ def _proxy_of_environment(url: str) -> str | None:
     import urllib.request  # noqa: PLC0415 - late: it takes 10 ms, and most users have no proxy
 
     proxies = urllib.request.getproxies_environment()
-    if urllib.request.proxy_bypass_environment(parts.netloc, proxies):  # type: ignore[attr-defined, unused-ignore]
+    host = parts.hostname.rstrip(".")
+    place = f"[{host}]" if ":" in host else host
+    place = f"{place}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    if urllib.request.proxy_bypass_environment(place, proxies):  # type: ignore[attr-defined, unused-ignore]
+        return None
+    if _is_in_a_network(host, proxies.get("no", "")):
         return None
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     return _checked(proxy) if proxy else None
 
 
+def _is_in_a_network(host: str, exempt: str) -> bool:
+    """Whether a host is an address of one of the networks in NO_PROXY, such as 10.0.0.0/8."""
+    import ipaddress  # noqa: PLC0415 - late, as above
+
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        for word in exempt.split(","):
+            with suppress(ValueError):
+                if address in ipaddress.ip_network(word.strip().strip("[]"), strict=False):
+                    return True
+    return False
+
+
 def _checked(proxy: str) -> str:
     """The address of a proxy as a URL. It may contain a password, so no message shows it."""
-    address = proxy if "://" in proxy else f"http://{proxy}"
-    parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError("the proxy is not an http:// or https:// address; correct --proxy or HTTPS_PROXY")
-    return address
+    address = proxy.strip() if "://" in proxy else f"http://{proxy.strip()}"
+    with suppress(ValueError):  # the host is not an address, or the port not a number
+        parts = urlsplit(address)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return address
+    raise ConfigurationError("the proxy is not an http:// or https:// address; correct --proxy or HTTPS_PROXY")

@@ -50,6 +50,31 @@ def test_no_proxy_exempts(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
     assert choose_archive(options()).access.proxy is None
 
 
+@pytest.mark.parametrize(
+    ("address", "exempt", "is_exempt"),
+    [
+        ("https://10.1.2.3/x", "10.0.0.0/8", True),
+        ("https://10.1.2.3:8443/x", "192.168.0.0/16, 10.1.0.0/16", True),
+        ("https://11.1.2.3/x", "10.0.0.0/8", False),
+        ("https://[fd00::5]/x", "fd00::/8", True),
+        ("https://[fd00::5]/x", "fd00::5", True),
+        ("https://[fd00::5]:8443/x", "[fd00::5]", True),
+        ("https://[fd00::5]:8443/x", "[fd00::5]:8443", True),
+        ("https://archive.test/x", "archive.test:443", True),
+        ("https://archive.test:8443/x", "archive.test:443", False),
+        ("https://archive.test./x", "archive.test", True),
+        ("https://archive.test/x", "10.0.0.0/8, other, ,/", False),
+    ],
+)
+def test_networks_and_ports_are_understood(
+    monkeypatch: pytest.MonkeyPatch, address: str, exempt: str, *, is_exempt: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://secure.test:3128")
+    monkeypatch.setenv("NO_PROXY", exempt)
+    found = choose_archive(options(f"nbia+{address}")).access.proxy
+    assert found == (None if is_exempt else "http://secure.test:3128")
+
+
 @pytest.mark.parametrize("name", ["demo", "nbia+https://127.0.0.1:8080/x", "nbia+https://localhost/x"])
 def test_this_machine_is_reached_without_the_environments_proxy(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://secure.test:3128")
@@ -61,9 +86,12 @@ def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert choose_archive(options(proxy="proxy.test:3128")).access.proxy == "http://proxy.test:3128"
 
 
-def test_a_proxy_that_cannot_be_used_is_refused_without_its_password() -> None:
+@pytest.mark.parametrize(
+    "proxy", ["socks5://{}proxy.test", "http://{}proxy.test:99999", "http://{}proxy.test:x", "http://{}[::1", "{}", " "]
+)
+def test_a_proxy_that_cannot_be_used_is_refused_without_its_password(proxy: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        choose_archive(options(proxy="socks5://me:secret@proxy.test"))
+        choose_archive(options(proxy=proxy.format("me:secret@")))
     assert "secret" not in str(caught.value)
 
 
