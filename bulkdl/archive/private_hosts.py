@@ -19,6 +19,7 @@ def is_of_this_machine(host: str) -> bool:
     """Whether a host is this machine, or has a link-local address, as the metadata services of clouds have."""
     with suppress(ValueError):
         address = ipaddress.ip_address(host.strip("[]"))
+        address = getattr(address, "ipv4_mapped", None) or address  # which the system connects by IPv4
         return address.is_loopback or address.is_link_local or address.is_unspecified
     name = host.casefold().rstrip(".")
     return name == "localhost" or name.endswith(".localhost") or _is_number(name)
