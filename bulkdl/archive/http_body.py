@@ -25,6 +25,7 @@ _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _ZLIB_METHOD: Final = 8  # in the low half of the first byte (RFC 1950); some servers send bare deflate instead
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)
 _MOST_INFLATED_RATIO: Final = 200
+_MOST_DEFLATED_RATIO: Final = 20  # of a server that writes byte by byte; parts without a byte could go on for ever
 _FREE_RATIO_BYTES: Final = 64 << 20  # below, any ratio is accepted: an empty mask shrinks a thousand times
 _LONGEST_TURN_SECONDS: Final = 0.02  # of bytes that have arrived already, before other tasks have theirs
 
@@ -130,6 +131,8 @@ class HttpBody:
             if self.received > max(_FREE_RATIO_BYTES, _MOST_INFLATED_RATIO * self._encoded):
                 raise UnexpectedAnswer(f"the body expands to more than {_MOST_INFLATED_RATIO} times its size")
             yield piece
+        if self._encoded > max(_FREE_RATIO_BYTES, _MOST_DEFLATED_RATIO * self.received):
+            raise UnexpectedAnswer(f"the encoding of the body is more than {_MOST_DEFLATED_RATIO} times as long as it")
 
     def _check_end(self) -> None:
         if self._inflater is not None:

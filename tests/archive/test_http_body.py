@@ -230,6 +230,22 @@ async def test_a_body_may_not_expand_without_bound(content: bytes, *, is_too_muc
         assert await body.read(1 << 30) == content
 
 
+@pytest.mark.parametrize("empty", [b"\0\0\0\xff\xff", gzip.compress(b"")], ids=["blocks of deflate", "members of gzip"])
+async def test_an_encoding_without_a_byte_does_not_go_on_for_ever(empty: bytes) -> None:
+    piece = empty * (2_000 // len(empty))
+    response = MadeUpResponse([(0, piece)] * 40_000, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(UnexpectedAnswer, match="times as long"):
+        await HttpBody(response, Access()).read(100)
+
+
+async def test_an_encoding_may_be_longer_than_its_content() -> None:
+    content = random.Random(1).randbytes(1 << 20)  # noqa: S311 - no secret
+    encoder = zlib.compressobj(1)
+    pieces = [encoder.compress(content[at : at + 1]) + encoder.flush(zlib.Z_SYNC_FLUSH) for at in range(1000)]
+    response = MadeUpResponse([(0, b"".join(pieces) + encoder.flush())], headers={"Content-Encoding": "deflate"})
+    assert await HttpBody(response, Access()).read(1000) == content[:1000]
+
+
 TAG, DATE = '"one"', "Tue, 01 Dec 2026 10:00:00 GMT"
 
 
