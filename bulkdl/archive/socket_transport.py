@@ -386,6 +386,7 @@ class SocketResponse:
         if not self.is_done or self._error is not None or self._ends_connection or self._connection.holds_more:
             self._connection.close()
         if self.is_for_threads:
+            self._connection.close_if_more_came()  # threads read no byte behind the end
             self._connection.watch_for(1)
         self._give_back(self._connection)
 
@@ -439,7 +440,7 @@ class Connection:
     def _read(self) -> None:
         response = self.response
         if response is None or response.is_done:
-            self._read_unasked()
+            self.close_if_more_came()
             return
         if response.is_for_threads:
             self.unwatch()
@@ -490,8 +491,8 @@ class Connection:
         """The size of the header that has arrived; 0 if its end has not."""
         return header_size(self._link.recv(_MOST_OF_HEADER, socket.MSG_PEEK))
 
-    def _read_unasked(self) -> None:
-        """Close a connection that has ended, or brings bytes that were not requested.
+    def close_if_more_came(self) -> None:
+        """Close it if it has ended, or brings bytes that were not requested.
 
         A server of TLS 1.3 sends tickets after a handshake (RFC 8446 §4.6.1): they end nothing, and OpenSSL takes them.
         """

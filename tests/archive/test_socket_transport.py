@@ -479,6 +479,21 @@ async def test_an_answer_without_a_header_is_an_error_at_once(content: bytes) ->
                 await _get(transport, server)
 
 
+@ON_LINUX
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("behind", [b"\r\n", HELLO], ids=["a line break", "another answer"])
+async def test_bytes_behind_a_body_that_threads_read_are_not_an_answer(behind: bytes, *, tls: bool) -> None:
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY[:-1])
+        await exchange.send(BODY[-1:] + behind)  # in one packet
+
+    async with responses(act, tls=tls) as (request, server):
+        for _ in range(3):
+            assert await through_threads(await request(), at_most=1 << 30) == BODY
+        assert server.connections == 3
+
+
 async def test_no_more_is_read_than_a_slow_reader_has_room_for() -> None:
     async with transport_to(answer(BODY * 16)) as (transport, server):
         response = await transport.send(URL(server.url), {}, None)
