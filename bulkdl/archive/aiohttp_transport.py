@@ -23,7 +23,7 @@ from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.http_framing import body_frame
-from bulkdl.archive.request import Pairs, basic_authorization
+from bulkdl.archive.request import LINE_BREAK, Pairs, basic_authorization, header_with_break
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 
@@ -193,6 +193,8 @@ class AiohttpTransport:
         self.requests += 1
 
     async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
+        if any(map(LINE_BREAK.search, headers.values())):
+            raise header_with_break()
         method, data = ("GET", None) if form is None else ("POST", io.BytesIO(urlencode(form).encode("ascii")))
         more = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
         if (identity := basic_authorization(url)) is not None:  # aiohttp would send it in Latin-1

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from yarl import URL
 
-from bulkdl.errors import BulkdlError
+from bulkdl.errors import BulkdlError, ConfigurationError
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+LINE_BREAK: Final = re.compile("[\r\n\0]")
+"""What no header of a request may hold."""
 
 
 class Identity(Enum):
@@ -60,3 +64,8 @@ def basic_authorization(url: URL) -> str | None:
         return None
     identity = f"{url.user}:{url.password or ''}".encode()
     return f"Basic {base64.b64encode(identity).decode('ascii')}"
+
+
+def header_with_break() -> ConfigurationError:
+    """The error of a request with a `LINE_BREAK` in its header."""
+    return ConfigurationError("a header of the request would hold a line break: look at the API key")

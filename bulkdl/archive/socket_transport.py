@@ -7,7 +7,6 @@ only. `aiohttp_transport` is the transport of proxies, and of loops that cannot 
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 import sys
@@ -27,7 +26,7 @@ from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.early_connections import EarlyConnections
 from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, header_size, parse_header
-from bulkdl.archive.request import Pairs, basic_authorization
+from bulkdl.archive.request import LINE_BREAK, Pairs, basic_authorization, header_with_break
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 from bulkdl.runtime.concurrency import LONG_SECONDS
@@ -72,7 +71,6 @@ _ADDRESS_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 64
 _NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §5
 _BEGIN_OF_HEADER: Final = b"HTTP/1."
-_BREAK: Final = re.compile("[\r\n\0]")
 _HEADERS: Final = {"User-Agent": f"bulkdl/{__version__}", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 _NOT_YET: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -759,8 +757,8 @@ def _request(url: URL, headers: Mapping[str, str], form: Pairs | None) -> bytes:
     method = "GET" if form is None else "POST"
     texts = [f"{method} {url.raw_path_qs} HTTP/1.1", *[f"{name}: {value}" for name, value in lines.items()], "", ""]
     head = "\r\n".join(texts)
-    if len(_BREAK.findall(head)) != 2 * (len(texts) - 1):
-        raise errors.ConfigurationError("a header of the request would hold a line break: look at the API key")
+    if len(LINE_BREAK.findall(head)) != 2 * (len(texts) - 1):
+        raise header_with_break()
     return head.encode("utf-8", "surrogateescape") + body
 
 

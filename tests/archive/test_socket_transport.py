@@ -17,7 +17,7 @@ from yarl import URL
 
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.socket_transport import SocketResponse, SocketTransport, open_transport, open_window
-from bulkdl.errors import ConfigurationError, ConnectFailed, ConnectionLost, ShortBody, TimedOut
+from bulkdl.errors import ConnectFailed, ConnectionLost, ShortBody, TimedOut
 from bulkdl.model.access import Access
 from bulkdl.runtime.tasks import in_thread
 from tests.support.clocks import HandMovedClock, JumpingClock
@@ -674,14 +674,6 @@ async def test_a_connection_is_awaited_no_longer_than_an_answer(monkeypatch: pyt
             with pytest.raises(ConnectFailed, match="within the time"):
                 await request
     assert 10 <= seconds < 20
-
-
-@pytest.mark.parametrize("header", ["a\r\nX-Other: b", "a\nb", "a\0b"])
-async def test_a_header_with_a_line_break_is_not_sent(header: str) -> None:
-    async with transport_to(answer()) as (transport, server):
-        with pytest.raises(ConfigurationError, match="line break"):
-            await transport.send(URL(server.url), {"api_key": header}, None)
-        assert server.requests == []
 
 
 async def test_a_name_in_the_address_is_sent_as_basic_authorization() -> None:

@@ -14,7 +14,7 @@ from bulkdl.archive import aiohttp_transport, socket_transport
 from bulkdl.archive.http_transport import HttpResponse
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.archive.transports import open_transport as choose
-from bulkdl.errors import ConnectFailed, ConnectionLost, RequestFailed, ShortBody, TimedOut
+from bulkdl.errors import ConfigurationError, ConnectFailed, ConnectionLost, RequestFailed, ShortBody, TimedOut
 from bulkdl.model.access import Access
 from tests.support.faults import (
     CERTIFICATE,
@@ -87,6 +87,14 @@ async def test_a_password_of_a_proxy_is_sent_in_utf_8(scheme: str) -> None:
         assert b64decode(seen.headers["proxy-authorization"].removeprefix("Basic ")).decode() == "mé:p€:ss"
         assert Access(proxy=address).secrets[-1] in seen.headers["proxy-authorization"]
         assert seen.target == ("http://archive.test/x" if scheme == "http" else "archive.test:443")
+
+
+@pytest.mark.parametrize("header", ["a\r\nX-Other: b", "a\nb", "a\0b"])
+async def test_a_header_with_a_line_break_is_not_sent(open_transport: OpenTransport, header: str) -> None:
+    async with FaultyServer(in_turn(answer())) as server, open_transport(Access()) as transport:
+        with pytest.raises(ConfigurationError, match="line break"):
+            await transport.send(URL(server.url), {"api_key": header}, None)
+        assert server.requests == []
 
 
 LONG_FORM = (("uid", "1" * 10_000),) * 1_000
