@@ -166,7 +166,7 @@ class AiohttpTransport:
         connecting = min(_CONNECTIONS * access.connect_seconds, access.answer_seconds)
         self._answer_seconds = connecting + access.answer_seconds
         self._silence_seconds = access.silence_seconds
-        proxy = URL(access.proxy) if access.proxy is not None else None
+        self._proxy = proxy = URL(access.proxy) if access.proxy is not None else None
         named = basic_authorization(proxy) if proxy is not None else None
         self._to_proxy = {"Proxy-Authorization": named} if named is not None else {}
         tracing = aiohttp.TraceConfig()
@@ -215,13 +215,19 @@ class AiohttpTransport:
                     ssl=tls,
                 )
         except _FOREIGN as error:
-            raise _translate(error) from error
+            raise self._through_proxy(_translate(error)) from error
         try:
             assert isinstance(response, _Response)  # noqa: S101 - as the session makes them
             return AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
         except ValueError as error:
             response.close()
             raise connection_errors.invalid_response(str(error)) from error
+
+    def _through_proxy(self, error: errors.BulkdlError) -> errors.BulkdlError:
+        """The same error, which may be the fault of the proxy."""
+        if self._proxy is not None and isinstance(error, (errors.ConnectionLost, errors.TimedOut)):
+            error.args = (f"{error} (through the proxy {self._proxy.host}:{self._proxy.port})",)
+        return error
 
     def open_early(self, url: URL, connections: int) -> bool:
         return True

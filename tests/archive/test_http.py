@@ -165,6 +165,21 @@ async def test_a_proxy_may_refuse_to_connect(status: int, kind: type[RequestFail
     assert ("--proxy http://NAME:PASSWORD@" in str(caught.value)) is (status == 407)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("answers", ["nothing", "another protocol", "never"])
+async def test_what_a_proxy_may_have_broken_names_it(scheme: str, answers: str) -> None:
+    actions = {"nothing": drop(), "another protocol": raw(b"SSH-2.0\r\n\r\n"), "never": stall(asyncio.Event())}
+    with over_tls(is_wanted=False):
+        proxy = FaultyServer(lambda _: actions[answers])
+    async with proxy:
+        address = proxy.url.replace("//", "//me:s3cret@")
+        access = Access(proxy=address, answer_seconds=0.2, connect_seconds=0.2)
+        async with opened(f"{scheme}://archive.test/", access=access) as client:
+            with pytest.raises(TimedOut if answers == "never" else ConnectionLost) as caught:
+                await fetch(client)
+    assert str(caught.value).endswith(f" (through the proxy 127.0.0.1:{URL(proxy.url).port})")
+
+
 async def test_the_text_of_an_error_is_shown() -> None:
     error = await failure(answer(b"A parameter, SeriesInstanceUID,\nis required for this API call.", status=400))
     assert str(error) == (
