@@ -410,7 +410,7 @@ class Connection:
         self.is_nearby = False  # its last body was large, and came at once
         self._loop = asyncio.get_running_loop()
         self._link = link
-        self._is_watched = False
+        self._is_watched = self._awaits_room = False
         self._unseen_bytes = 1
         self._has_open_window = False
         self._looking: asyncio.TimerHandle | None = None
@@ -539,17 +539,20 @@ class Connection:
     def watch_room(self, wake: Callable[[], None]) -> None:
         """Call `wake` when the system takes more."""
         self._loop.add_writer(self._link, wake)
+        self._awaits_room = True
 
     def unwatch_room(self) -> None:
         """End that."""
-        if self.is_open:
+        if self._awaits_room:
             self._loop.remove_writer(self._link)
+            self._awaits_room = False
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
         if self.is_open:
             self.is_open = False
             self.unwatch()
+            self.unwatch_room()
             if self._looking is not None:
                 self._looking.cancel()
             self._link.close()
