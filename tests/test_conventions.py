@@ -75,6 +75,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "fetch/packed_series.py": "archive/drs/test_archive.py",  # zips of a data commons, over real sockets
     "fetch/recorder.py": "fetch/test_coordinator.py",  # over a journal, as a run uses it
     "fetch/worker_main.py": "fetch/test_worker_process.py",  # a program; the test runs it as the parent does
+    "journal/*.py": "journal/test_journal.py",  # the parts of a journal, which the test asks as one
     "manifest/*.py": "manifest/test_manifest.py",  # the forms in one table, and what they share
     "model/reports/*.py": "model/test_reports.py",  # values; the test goes over their documents, another their texts
     "model/*.py": "verbs/test_mirror.py",  # values without rules of their making; every verb takes or returns them

@@ -8,213 +8,42 @@ Questions are answered from keys and from totals that triggers keep (`schema`), 
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime
 from operator import itemgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from bulkdl.errors import JournalUnreadable, LayoutError
-from bulkdl.journal import connection, many_rows, merging, moves, queries, rows, writes
-from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, series_from, without_secrets
+from bulkdl.journal import connection, many_rows, queries, rows, writes
+from bulkdl.journal.description_records import DescriptionRecords
+from bulkdl.journal.header_records import HeaderRecords
+from bulkdl.journal.joined_history import JoinedHistory
+from bulkdl.journal.layout_records import LayoutRecords
+from bulkdl.journal.rows import Counts, HeldInstance, Run, SeriesRow, WorkCursor, moment, selection_of, series_from
+from bulkdl.journal.run_records import RunRecords
 from bulkdl.journal.schema import STATE_NUMBERS
-from bulkdl.model.descriptions import CollectionDescription, Descriptions, ResultDescription
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, names_files
 from bulkdl.model.outcomes import STATE_AFTER, FileNaming, InstanceOutcome, InstanceState, SeriesWork
-from bulkdl.model.records import Entry, InstanceKey, Patient, Series, Study
-from bulkdl.model.reports.base import Failure, RunOutcome
-from bulkdl.model.selection import Selection
+from bulkdl.model.records import Entry, InstanceKey, Series
+from bulkdl.model.reports.base import Failure
 
 if TYPE_CHECKING:
     from bulkdl.model.reports.collections import CollectionStatus
-    from bulkdl.model.reports.log import RunSummary
 
 _STATES: Final = {number: state for state, number in STATE_NUMBERS.items()}
-
 _PAGE: Final = 1_000
 _NO_RUN: Final = -1
 _OWED_AT_ONCE: Final = 3_200  # instances in a page of work, about: each takes a quarter of a KB
 
 
-def _selection_of(run: Run | None) -> int | None:
-    return None if run is None else run.selection_id
-
-
-class Journal:
+class Journal(RunRecords, LayoutRecords, JoinedHistory, DescriptionRecords, HeaderRecords):
     """The journal of one mirror. A context manager; `close` may be called twice.
+
+    The classes that it joins have its methods by subject, and share one connection and its state (`JournalDatabase`).
 
     What records raises JournalError, and records nothing, if a Series or an instance was never recorded, or if a folder
     belongs to another Series (see `series_in_folder`). All methods raise the errors of `connection.translated`.
     """
-
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
-        self.path = path
-        self._database = database
-        self._asking = threading.Lock()  # a task that is cancelled leaves behind the thread that asks for it
-        self._claims: dict[str, str] = {}  # folders by owner, recorded with the next Series
-        self._forgets_owners = False  # of folders, in a trial of another layout
-        self._shrunk: set[SeriesUid] = set()  # of which instances were forgotten that a worker may have in hand
-        self._withdrawn: set[SeriesUid] = set()  # and that no selection names any more
-
-    @classmethod
-    def create_or_open(cls, path: Path) -> Self:
-        """Open the journal at `path` for writing; create it if there is no file. Raises as `connection` says."""
-        if not path.exists():
-            connection.create(path)
-        return cls(path, connection.open_to_write(path))
-
-    @classmethod
-    def open_readonly(cls, path: Path) -> Self:
-        """Open the journal at `path` for reading, beside a writer, and in a folder that cannot be written."""
-        return cls(path, connection.open_to_read(path))
-
-    def check(self) -> None:
-        """Read the whole file, and compare its tables with their indexes: JournalUnreadable if it is damaged. Slow."""
-        row = self._row("PRAGMA quick_check(1)")
-        if row is None or row[0] != "ok":
-            raise JournalUnreadable(f"the journal {self.path} is damaged: {row[0] if row else 'no answer'}")
-
-    def close(self) -> None:
-        """Close the database, after the question that another thread asks. Everything recorded is already on disk."""
-        with connection.translated(self.path), self._asking:
-            self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Answer all questions of the block from one moment, even if a writer works meanwhile. Keep it short."""
-        with connection.translated(self.path):
-            self._database.execute("BEGIN")
-        try:
-            yield
-        finally:
-            with connection.translated(self.path):
-                self._database.execute("COMMIT")
-
-    def begin_run(
-        self,
-        *,
-        verb: str,
-        archive_name: str,
-        archive_url: str,
-        selection: Selection | None,
-        settings: Mapping[str, object],
-        now: datetime,
-    ) -> Run:
-        """Record that a run begins. The same criteria in any order are the same selection of an archive of that name.
-
-        Settings whose names contain password, key or token are left out, and so are such parts of addresses.
-        """
-        with self._writing() as database:
-            name, url = without_secrets(archive_name), without_secrets(archive_url)
-            database.execute(queries.RENEW_ARCHIVE, (name, url))
-            (archive_id,) = database.execute(queries.ARCHIVE_ID, (name,)).fetchone()
-            selection_id = None if selection is None else writes.selection_id(database, archive_id, selection)
-            begun = (verb, archive_id, selection_id, rows.settings_text(settings), moment(now))
-            run_id = database.execute(queries.ADD_RUN, begun).lastrowid
-        return Run(id=int(run_id or 0), archive_id=archive_id, selection_id=selection_id)
-
-    def note_catalogue(self, run: Run, release: str) -> None:
-        """Record in which release of its index the archive looks up Series."""
-        with self._writing() as database:
-            database.execute(queries.NOTE_CATALOGUE, (release, run.id))
-
-    def last_catalogue(self) -> str | None:
-        """The release of the index in which the last run looked up Series; None if no archive has one."""
-        row = self._row(queries.LAST_CATALOGUE)
-        return None if row is None else str(row[0])
-
-    def catalogues(self) -> list[str]:
-        """Every release of the index in which a run looked up Series."""
-        return [str(release) for (release,) in self._rows(queries.CATALOGUES)]
-
-    def end_resolving(self, run: Run) -> None:
-        """Record that resolving is complete: all Series of the run's selection are recorded."""
-        with self._writing() as database:
-            database.execute(queries.MARK_RESOLVED, (run.id, run.selection_id))
-
-    def forget_selection(self, run: Run) -> None:
-        """Forget a run's selection that never found anything, and unknown Series that only it asked for."""
-        with self._writing() as database:
-            if database.execute(queries.FOUND_BY_SELECTION, (run.selection_id,)).fetchone():
-                return
-            unknown = database.execute(queries.UNKNOWN_TO_ALL, {"selection": run.selection_id}).fetchall()
-            for statement in queries.FORGET_UNKNOWN_SERIES:
-                database.executemany(statement, unknown)
-            for statement in queries.FORGET_SELECTION:
-                database.execute(statement, (run.selection_id,))
-
-    def end_run(self, run_id: int, *, outcome: RunOutcome, counts: Mapping[str, object], now: datetime) -> None:
-        """Record how a run ended; `counts` are kept as JSON, for people."""
-        with self._writing() as database:
-            ended = (moment(now), outcome.value, json.dumps(counts, default=str), run_id)
-            database.execute(queries.END_RUN, ended)
-            writes.forget_empty_series(database)
-
-    @rows.of_records
-    def last_run(self) -> rows.RunRow | None:
-        """The latest run, which may not have ended; None before the first."""
-        row = self._row(queries.LAST_RUN)
-        if row is None:
-            return None
-        run_id, verb, name, url, selection_id, started, ended, outcome = row
-        begun, end = datetime.fromisoformat(started), datetime.fromisoformat(ended) if ended else None
-        return rows.RunRow(run_id, verb, name, url, selection_id, begun, end, RunOutcome(outcome) if outcome else None)
-
-    @rows.of_records
-    def runs(self) -> list[RunSummary]:
-        """Every run, oldest first."""
-        from bulkdl.model.reports.log import RunSummary  # noqa: PLC0415 - late: most runs ask for neither report
-
-        found = []
-        for number, verb, archive, begun, end, outcome, counts in self._rows(queries.RUNS):
-            document = json.loads(counts) if counts else {}
-            told = {name: document.get(name) or {} for name in ("instances", "bytes", "changes")}
-            found.append(RunSummary(number, verb, archive, begun, end, outcome, **told))
-        return found
-
-    @rows.of_records
-    def runs_of(self, verb: str) -> list[rows.VerbRun]:
-        """The runs of a verb, oldest first."""
-        found = self._rows(queries.RUNS_OF_VERB, (verb,))
-        return [
-            rows.VerbRun(json.loads(settings), RunOutcome(outcome) if outcome else None) for settings, outcome in found
-        ]
-
-    @rows.of_records
-    def last_settings(self, verb: str) -> tuple[int, dict[str, Any]] | None:
-        """The latest run of `verb`, and its settings as `begin_run` was given them; None if there is none."""
-        row = self._row(queries.LAST_SETTINGS, (verb,))
-        return (row[0], json.loads(row[1])) if row is not None else None
-
-    @rows.of_records
-    def counts_of_runs(self, archive_name: str, archive_url: str, *, limit: int) -> list[dict[str, Any]]:
-        """What `end_run` was given for the latest runs with an archive of that name or address, newest first."""
-        found = self._rows(queries.COUNTS_OF_RUNS, (archive_name, archive_url, limit))
-        return [json.loads(counts) for (counts,) in found]
-
-    @rows.of_records
-    def unanswered(self) -> list[str]:
-        """What the last run of each selection asked for and did not find, without what names a Series."""
-        found = [json.loads(counts).get("unanswered", ()) for (counts,) in self._rows(queries.LAST_COUNTS)]
-        return list(dict.fromkeys(message for messages in found for message in messages))
-
-    @rows.of_records
-    def selections(self) -> list[rows.SelectionRow]:
-        """Every selection that was mirrored here, oldest first."""
-        return [
-            rows.SelectionRow(number, Selection.from_json(json.loads(criteria)), name, url, bool(resolved))
-            for number, criteria, name, url, resolved in self._rows(queries.SELECTIONS)
-        ]
 
     def held_groups(self) -> list[rows.HeldGroup]:
         """What files are held, by what the archive says of their Series. Costs some microseconds a Series."""
@@ -223,197 +52,6 @@ class Journal:
     def state(self) -> str:
         """A text that changes whenever what is held changes, or what is recorded of it."""
         return json.dumps(self._row(queries.MIRROR_STATE))
-
-    def property(self, name: str) -> str | None:
-        """A property of the mirror as a whole; None if it was never set."""
-        row = self._row(queries.PROPERTY, (name,))
-        return None if row is None else str(row[0])
-
-    def set_property(self, name: str, value: str) -> None:
-        """Set a property of the mirror as a whole."""
-        with self._writing() as database:
-            database.execute(queries.SET_PROPERTY, (name, value))
-
-    def archives(self) -> list[tuple[str, str]]:
-        """The archives that the mirror is made from: the name that the user gave, and the address."""
-        return self._rows(queries.ARCHIVES)
-
-    @rows.of_records
-    def first_run_at(self) -> datetime | None:
-        """When the first run began; None before it."""
-        ((found,),) = self._rows(queries.FIRST_RUN)
-        return None if found is None else datetime.fromisoformat(found)
-
-    def sop_class(self, series_id: int) -> str | None:
-        """The SOP class of a Series: of an instance that was validated, or of `keep_sop_classes`; None if unknown."""
-        row = self._row(queries.SOP_CLASS, (series_id,))
-        return None if row is None else str(row[0])
-
-    def keep_sop_classes(self, found: Mapping[int, str]) -> None:
-        """Record the SOP class of Series by their ids, as the header of their first file has it."""
-        with self._writing() as database:
-            database.executemany(queries.KEEP_SOP_CLASS, found.items())
-
-    def headers(self, held: Sequence[HeldInstance], keywords: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The attributes of the instances whose files were read for all `keywords`, by their paths.
-
-        An attribute that the file does not have is left out.
-        """
-        wanted = frozenset(keywords)
-        known = {one.path: record for one in held if wanted <= (record := self._header(one)).keys()}
-        return {
-            path: {keyword: value for keyword in keywords if (value := record[keyword]) is not None}
-            for path, record in known.items()
-        }
-
-    def _header(self, held: HeldInstance) -> dict[str, str | None]:
-        row = self._row(queries.HEADER, (held.series_id, held.sop_uid, held.mtime_ns))
-        found: dict[str, str | None] = json.loads(row[0]) if row is not None else {}
-        return found
-
-    def keep_headers(
-        self, read: Iterable[tuple[HeldInstance, Mapping[str, str] | str]], keywords: Sequence[str]
-    ) -> None:
-        """Record the attributes that were read from files, beside those of earlier times; not why others were not."""
-        with self._writing() as database:
-            for held, values in read:
-                if not isinstance(values, str):
-                    record = {**self._header(held), **{keyword: values.get(keyword) for keyword in keywords}}
-                    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-                    database.execute(queries.KEEP_HEADER, (held.series_id, held.sop_uid, held.mtime_ns, text))
-
-    def layout(self) -> str | None:
-        """The template of the mirror's folders and files; None before the first run."""
-        row = self._row(queries.LAYOUT)
-        return str(row[0]) if row is not None else None
-
-    def settle_layout(self, wanted: str | None, default: str) -> str:
-        """The template of the mirror's folders. The first run sets it to `wanted` or else `default`; it never changes.
-
-        Raises:
-            LayoutError: the mirror has another layout than `wanted`.
-        """
-        row = self._row(queries.LAYOUT)
-        if row is None:
-            settled = wanted or default
-            with self._writing() as database:
-                database.execute(queries.SET_LAYOUT, (settled,))
-            return settled
-        if wanted is not None and wanted != row[0]:
-            raise LayoutError(f"this mirror has the layout {row[0]}, and keeps it; to change it, use bulkdl relayout")
-        return str(row[0])
-
-    def is_taken(self, key: str, owner: str) -> bool:
-        """Whether the folder of `key` belongs to another owner. If it is free, it belongs to `owner` from now on.
-
-        The claim is recorded with the next Series (`record_series`). `Layout.folder` calls it.
-        """
-        known = self._claims.get(key)
-        if known is None:
-            row = None if self._forgets_owners else self._row(queries.FOLDER_OWNER, (key,))
-            known = row[0] if row else self._claims.setdefault(key, owner)
-        return bool(known != owner)
-
-    def begin_relayout(self, template: str, *, is_trial: bool = False) -> None:
-        """Begin to move every Series to where another layout wants it, or begin a trial, of which nothing is recorded.
-
-        The layout counts at once, for new Series too, and the folders have no owners any more.
-        """
-        if (row := self._row(queries.LAYOUT)) is not None and row[0] == template:
-            return
-        self._claims.clear()
-        if is_trial:
-            self._forgets_owners = True
-            return
-        with self._writing() as database:
-            database.execute(moves.FORGET_OWNERS)
-            database.execute(moves.REPLACE_LAYOUT, (template,))
-            database.execute(moves.SET_BEGUN, (template,))
-
-    def unfinished_relayout(self) -> str | None:
-        """The layout of a relayout that did not end; None if there is none."""
-        begun = self._row(moves.BEGUN)
-        return str(begun[0]) if begun is not None else None
-
-    def end_relayout(self) -> None:
-        """Record that every Series is where the layout wants it."""
-        with self._writing() as database:
-            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
-            database.execute(moves.FORGET_BEGUN)
-        self._claims.clear()
-
-    def begin_moves(self, series_moves: Sequence[moves.SeriesMove]) -> None:
-        """Record moves before the first file is renamed."""
-        with self._writing() as database:
-            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
-            moves.begin_moves(database, series_moves)
-        self._claims.clear()
-
-    def end_moves(self, series_moves: Sequence[moves.SeriesMove]) -> None:
-        """Record the new places of Series whose files are there, durably."""
-        with self._writing() as database:
-            moves.end_moves(database, series_moves)
-
-    def begun_moves(self) -> list[moves.SeriesMove]:
-        """The moves that were begun and have not ended."""
-        return [
-            moves.SeriesMove(
-                number, before, after, tuple(moves.FileMove(*each) for each in self._rows(moves.MOVED_NAMES, (number,)))
-            )
-            for number, before, after in self._rows(moves.MOVES)
-        ]
-
-    def placed_files(self, series_id: int) -> list[moves.PlacedFile]:
-        """The instances of a Series with the names of their files."""
-        return [
-            moves.PlacedFile(uid, name, bool(named), bool(in_place), bool(owed), key, size)
-            for uid, name, named, in_place, owed, key, size in self._rows(moves.FILES, (series_id,))
-        ]
-
-    def series_in_order(self, *, after: str = "", limit: int) -> list[SeriesRow]:
-        """Every Series that has a folder, by UID, after the UID `after`."""
-        return [rows.series_row(row) for row in self._rows(queries.SERIES_BY_ORDER, (after, limit))]
-
-    def history(self) -> merging.History:
-        """The runs, selections and descriptions of this journal, for another one."""
-        return merging.read_history(self._rows)
-
-    def known_series(self, after: str) -> merging.KnownSeries | None:
-        """All that is recorded of the first Series after a UID; None at the end."""
-        return merging.read_series(self._rows, after)
-
-    def known_instances(self, series_uid: SeriesUid) -> dict[str, merging.KnownInstance]:
-        """All that is recorded of the instances of a Series, by their rows."""
-        row = self._row(queries.SERIES_ID, (series_uid,))
-        return merging.read_instances(self._rows, row[0]) if row is not None else {}
-
-    def join_history(self, history: merging.History) -> merging.JoinedIds:
-        """Record the runs, selections and descriptions of another journal; returns their ids here. Safe to repeat."""
-        with self._writing() as database:
-            return merging.join_history(database, history)
-
-    def join_series(
-        self,
-        known: merging.KnownSeries,
-        folder: str | None,
-        instances: Sequence[merging.KnownInstance],
-        ids: merging.JoinedIds,
-    ) -> None:
-        """Record what another journal has of a Series, and these instances of it, whose files are there durably."""
-        with self._writing() as database:
-            database.executemany(queries.CLAIM_FOLDER, self._claims.items())
-            merging.join_series(database, known, folder, instances, ids)
-        self._claims.clear()
-
-    def forget_rows(self, series_uid: SeriesUid, sop_uids: Sequence[str]) -> None:
-        """Forget instances of a Series, which another mirror has now; and the Series, if it has no other."""
-        with self._writing() as database:
-            series_id = writes.known_series(database, series_uid)
-            database.executemany(queries.REMOVE_INSTANCE, ((series_id, sop_uid) for sop_uid in sop_uids))
-            database.executemany(queries.REMOVE_ENTRY, ((series_id, sop_uid) for sop_uid in sop_uids))
-            if database.execute(queries.HAS_INSTANCES, (series_id,)).fetchone() is None:
-                for statement in queries.FORGET_SERIES:
-                    database.execute(statement, (series_id,))
 
     def record_series(
         self,
@@ -452,49 +90,6 @@ class Journal:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
             writes.complete_series(database, series, folder, moment(now))
         self._claims.clear()
-
-    def record_descriptions(self, run: Run, found: Descriptions, *, now: datetime) -> None:
-        """Record what the archive says beside its Series. Safe to repeat."""
-        with self._writing() as database:
-            writes.keep_descriptions(database, run, found, moment(now))
-
-    def end_describing(self, run: Run, collection: str, *, now: datetime) -> None:
-        """Record that the archive was asked to describe a Collection, even if it sent no description."""
-        with self._writing() as database:
-            nothing = Descriptions(collections=(CollectionDescription(collection=collection),))
-            writes.keep_descriptions(database, run, nothing, moment(now))
-            database.execute(queries.KEEP_BARE_STUDIES, (collection,))
-
-    def is_described(self, series: Series) -> bool:
-        """Whether the archive was asked what it says of the Collection and the Study of a Series."""
-        if self._row(queries.FIND_DESCRIBED, (series.collection,)) is None:
-            return False
-        study = (series.collection, series.patient_id, series.study_uid)
-        return series.study_uid is None or self._row(queries.FIND_STUDY, study) is not None
-
-    def undescribed(self, run: Run, *, limit: int) -> list[str]:
-        """The first Collections of Series of the run's archive of which it was never asked."""
-        return [name for (name,) in self._rows(queries.UNDESCRIBED, (run.archive_id, limit))]
-
-    def collection_descriptions(self) -> Iterator[CollectionDescription]:
-        """What the archives say of Collections, by name."""
-        for _, record in self._rows(queries.COLLECTION_DESCRIPTIONS):
-            yield rows.description_from(CollectionDescription, record)
-
-    def result_descriptions(self) -> Iterator[ResultDescription]:
-        """What the archives say of analysis results, by name."""
-        for _, record in self._rows(queries.RESULT_DESCRIPTIONS):
-            yield rows.description_from(ResultDescription, record)
-
-    def find_patient(self, collection: str, patient_id: str) -> Patient | None:
-        """What the archive says of a Patient; None if nothing is recorded."""
-        row = self._row(queries.FIND_PATIENT, (collection, patient_id))
-        return None if row is None else rows.description_from(Patient, row[0])
-
-    def find_study(self, collection: str, patient_id: str, study_uid: str) -> Study | None:
-        """What the archive says of a Study; None if nothing is recorded."""
-        row = self._row(queries.FIND_STUDY, (collection, patient_id, study_uid))
-        return None if row is None else rows.description_from(Study, row[0])
 
     def record_instances(
         self,
@@ -672,10 +267,6 @@ class Journal:
                     writes.end_listing(database, series_id)
         return marked
 
-    def _is_gone(self, database: sqlite3.Connection, series_uid: SeriesUid, series_id: int) -> bool:
-        """Whether a Series was withdrawn while it was listed."""
-        return series_uid in self._withdrawn and writes.is_gone(database, series_id)
-
     def leave_out(self, run: Run, series_uids: Iterable[SeriesUid]) -> None:
         """Take Series of which nothing was downloaded out of the run's selection; forget those of no other one."""
         with self._writing() as database:
@@ -727,7 +318,7 @@ class Journal:
 
     def unlisted_series(self, run: Run | None, *, after: int = 0, limit: int = 100) -> list[rows.UnlistedSeries]:
         """Series that are not listed, by id, after the id `after`. Those that failed are left out."""
-        scope = {"selection": _selection_of(run), "after": after, "limit": limit}
+        scope = {"selection": selection_of(run), "after": after, "limit": limit}
         with connection.translated(self.path):
             return [
                 rows.UnlistedSeries(
@@ -753,7 +344,7 @@ class Journal:
         cursor, left = after or WorkCursor(), _OWED_AT_ONCE
         while len(work) < limit:
             # The first Series of a page may be the one of the cursor, with nothing left.
-            scope = {"selection": _selection_of(run), **asdict(cursor), "limit": limit + 1}
+            scope = {"selection": selection_of(run), **asdict(cursor), "limit": limit + 1}
             page = self._rows(queries.OWING_SERIES, scope)
             for row in page:
                 _, series_uid, study_uid, patient_id, collection, position, *_ = row
@@ -775,7 +366,7 @@ class Journal:
         """The work of one owing Series, in items of `size` instances, and the last instance in them."""
         series_id, series_uid, study_uid, _, _, _, folder, image_count, size_bytes, untouched, owed, narrowed = row
         statement = queries.OWED_WANTED_INSTANCES if narrowed else queries.OWED_INSTANCES
-        scope = {"series": series_id, "series_uid": series_uid, "selection": _selection_of(run)}
+        scope = {"series": series_id, "series_uid": series_uid, "selection": selection_of(run)}
         taken: frozenset[str] = frozenset()
         named: dict[str, str] = {}
         naming = self._naming(series_id, series_uid)
@@ -826,28 +417,28 @@ class Journal:
 
     def counts(self, run: Run | None) -> Counts:
         """The totals of the run's selection, or of everything. Costs about 100 ns a Series."""
-        row = self._row(queries.COUNTS, {"selection": _selection_of(run)})
+        row = self._row(queries.COUNTS, {"selection": selection_of(run)})
         return Counts(**{field.name: value or 0 for field, value in zip(fields(Counts), row, strict=True)})
 
     def not_decoded(self, run: Run | None, *, by_run: int | None = None) -> int:
         """How many instances have a note that their pixels were not decoded; with `by_run` only those of that run."""
-        (count,) = self._row(queries.NOT_DECODED, {"selection": _selection_of(run), "run": by_run})
+        (count,) = self._row(queries.NOT_DECODED, {"selection": selection_of(run), "run": by_run})
         return int(count)
 
     def collections(self, run: Run | None = None) -> list[CollectionStatus]:
         """The totals of each Collection, by name."""
         from bulkdl.model.reports.collections import CollectionStatus  # noqa: PLC0415 - as above
 
-        return [CollectionStatus(*row) for row in self._rows(queries.COLLECTIONS, {"selection": _selection_of(run)})]
+        return [CollectionStatus(*row) for row in self._rows(queries.COLLECTIONS, {"selection": selection_of(run)})]
 
     def failures(self, run: Run | None = None, *, limit: int) -> list[Failure]:
         """The first failures: instances, and Series as a whole, that are not in the mirror."""
-        scope = {"selection": _selection_of(run), "limit": limit}
+        scope = {"selection": selection_of(run), "limit": limit}
         return [rows.failure_from(row) for row in self._rows(queries.FAILURES, scope)]
 
     def failures_by_error(self, run: Run | None = None) -> dict[str, int]:
         """How many instances, and Series as a whole, failed with each code of `bulkdl.errors`."""
-        return dict(self._rows(queries.FAILURES_BY_ERROR, {"selection": _selection_of(run)}))
+        return dict(self._rows(queries.FAILURES_BY_ERROR, {"selection": selection_of(run)}))
 
     def held(self, *, after: tuple[int, str] | None = None, limit: int) -> list[HeldInstance]:
         """Files of the mirror, by series id and SOP Instance UID, after `after`; fewer than `limit` at the end."""
@@ -901,10 +492,6 @@ class Journal:
             yield from page
             after = page[-1].id
 
-    def uncounted_series(self, *, after: str = "", limit: int) -> list[SeriesUid]:
-        """The Series, by UID, with files that have no counted name yet: `nbia_image` of a layout."""
-        return [SeriesUid(uid) for (uid,) in self._rows(queries.UNCOUNTED, (after, limit))]
-
     def find_series(self, series_uid: SeriesUid) -> SeriesRow | None:
         """One Series; None if it was never recorded."""
         row = self._row(queries.SERIES_BY_UID, (series_uid,))
@@ -955,24 +542,3 @@ class Journal:
         """Where those of these instances are that are held, by one question: each takes the interpreter lock again."""
         asked = json.dumps([(key.series_uid, key.sop_uid) for key in keys])
         return {keys[number]: rows.HeldPlace(*place) for number, *place in self._rows(queries.FIND_ALL_HELD, (asked,))}
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: synced when the block ends, rolled back when it raises."""
-        with connection.translated(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:  # after some errors SQLite has rolled back by itself
-                    self._database.execute("ROLLBACK")
-                raise
-
-    def _rows(self, question: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Any]:
-        with connection.translated(self.path), self._asking:
-            return self._database.execute(question, values).fetchall()
-
-    def _row(self, question: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> Any:
-        with connection.translated(self.path), self._asking:
-            return self._database.execute(question, values).fetchone()

@@ -45,6 +45,11 @@ class Run:
     selection_id: int | None = None
 
 
+def selection_of(run: Run | None) -> int | None:
+    """The id of the selection of a run; None for everything in the journal."""
+    return None if run is None else run.selection_id
+
+
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """A recorded run. `outcome` and `ended_at` are None while it runs, and stay None if it is killed."""
