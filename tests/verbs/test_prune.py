@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import bulkdl
-from bulkdl.errors import JournalUnreadable, MirrorUnwritable
+from bulkdl.errors import Interrupted, JournalUnreadable, MirrorUnwritable
 from bulkdl.model.reports.base import SeriesCounts
 from tests.support.bad_archive import BadArchive
 from tests.support.dicom_files import instances, padded
@@ -48,6 +48,24 @@ async def test_prune_ends_what_was_interrupted_between_a_file_and_the_journal(tm
     (mirror / first).unlink()
     assert await bulkdl.prune_async(mirror) == 2
     assert checksums_on_disk(mirror) == journalled_checksums(mirror) == checksums_of(MADE_UP[2:])
+
+
+async def test_prune_that_is_stopped_removes_nothing_more_and_the_next_one_ends_it(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        await synced(archive, mirror, MADE_UP[2:])
+    with pytest.raises(Interrupted, match=r"0 of 2 files were removed"):
+        await bulkdl.prune_async(mirror, stop=stop)
+    assert checksums_on_disk(mirror) == checksums_of(MADE_UP)
+    assert [each.verb for each in bulkdl.status(mirror).unfinished] == ["prune"]
+    assert (bulkdl.log(mirror).runs[-1].outcome, bulkdl.log(mirror).runs[-1].changes) == (
+        "interrupted",
+        {"removed_files": 0},
+    )
+    assert await bulkdl.prune_async(mirror) == 2
+    assert bulkdl.status(mirror).unfinished == ()
 
 
 async def test_prune_removes_nothing_behind_a_link(tmp_path: Path) -> None:
