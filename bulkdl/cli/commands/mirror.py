@@ -4,7 +4,7 @@ from bulkdl.cli.credentials import choose_archive
 from bulkdl.cli.options import VerbCall, fetch_options, running, selection_options
 from bulkdl.cli.runner import confirm, confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
-from bulkdl.model.reports.phrases import interrupted
+from bulkdl.model.reports.phrases import interrupted, way_on
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.runs.prepared_process import prepared_process
@@ -30,6 +30,6 @@ def mirror(call: VerbCall, selection: Selection, *, yes: bool) -> int:
     return run_verb(
         lambda sink, stop: mirror_async(selection, **call.options, archive=choice, sink=sink, stop=stop),
         call.output,
-        when_interrupted=interrupted(str(to)),
+        when_interrupted=interrupted(way_on(str(to))),
         prepare=lambda: prepared_process(choice, call.settings),
     )

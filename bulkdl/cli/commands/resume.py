@@ -6,7 +6,7 @@ from bulkdl.cli.credentials import choose_archive_of
 from bulkdl.cli.options import VerbCall, fetch_options, given_settings, mirror_argument, running
 from bulkdl.cli.runner import confirm_rate, consenting, run_verb, yes_option
 from bulkdl.cli.sections import command
-from bulkdl.model.reports.phrases import interrupted
+from bulkdl.model.reports.phrases import interrupted, way_on
 from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.runs.prepared_process import prepared_process
 
@@ -28,6 +28,6 @@ def resume(call: VerbCall, mirror: Path, *, yes: bool) -> int:
     return run_verb(
         lambda sink, stop: resume_async(mirror, **options, sink=sink, stop=stop),
         call.output,
-        when_interrupted=interrupted(str(mirror)),
+        when_interrupted=interrupted(way_on(str(mirror))),
         prepare=lambda: prepared_process(options["archive"], call.settings),
     )

@@ -11,7 +11,7 @@ from bulkdl.cli.runner import confirm_rate, consenting, run_verb, unless_stopped
 from bulkdl.cli.sections import command
 from bulkdl.model.events import Sink
 from bulkdl.model.reports.base import RunOutcome
-from bulkdl.model.reports.phrases import interrupted
+from bulkdl.model.reports.phrases import interrupted, sync_again
 from bulkdl.model.reports.run import RunReport
 from bulkdl.model.reports.sync import SyncPlan
 from bulkdl.verbs.prune import prune_async
@@ -48,12 +48,19 @@ def sync(call: VerbCall, mirror: Path, *, dry_run: bool, prune: bool, yes: bool)
             return await unless_stopped(sync_plan_async(mirror, **options, sink=sink, stop=stop), stop)
         report = await sync_async(mirror, **options, sink=sink, stop=stop)
         if prune and report.changes is not None and report.outcome in {RunOutcome.COMPLETE, RunOutcome.PARTIAL}:
-            report.changes.removed_files = await prune_async(mirror, max_delete=max_delete, sink=sink)
+            report.changes.removed_files = await prune_async(mirror, max_delete=max_delete, sink=sink, stop=stop)
         return report
 
     return run_verb(
         sync_and_prune,
         call.output,
-        when_interrupted=interrupted(str(mirror)),
+        when_interrupted=when_interrupted(mirror, dry_run=dry_run, prune=prune),
         prepare=lambda: prepared_process(options["archive"], call.settings),
     )
+
+
+def when_interrupted(mirror: Path, *, dry_run: bool, prune: bool) -> str:
+    """What to say of a command that was interrupted."""
+    if dry_run:
+        return "interrupted; nothing was changed"
+    return interrupted(sync_again(str(mirror), *(["--prune"] if prune else [])))

@@ -41,9 +41,14 @@ def absence_complaint(failures: Sequence[Failure]) -> str | None:
     return f"{UNANSWERED}; {were}" if missing else UNANSWERED
 
 
-def interrupted(mirror: str) -> str:
-    """The message of a run that was interrupted."""
-    return f"interrupted; what was finished is kept; {way_on(mirror)}"
+def interrupted(way: str) -> str:
+    """The message of a run that was interrupted; `way` is what to do next."""
+    return f"interrupted; what was finished is kept; {way}"
+
+
+def sync_again(mirror: str, *options: str) -> str:
+    """What to do after a sync that did not end: `resume` does not ask the archive what is new or withdrawn."""
+    return f"to continue: {command('sync', mirror, *options)}"
 
 
 def way_on(mirror: str, *, only_quarantined: bool = False) -> str:

@@ -17,6 +17,7 @@ from bulkdl.model.reports.phrases import (
     not_decoded_lines,
     series_text,
     source_lines,
+    sync_again,
     way_on,
 )
 from bulkdl.model.text import one_line
@@ -121,6 +122,7 @@ class RunReport(Report):
     def complaint(self) -> str | None:
         resume = way_on(self.mirror, only_quarantined=self.instances.failed == self.series.failed == 0)
         missing = self.instances.failed + self.instances.quarantined
+        way = sync_again(self.mirror) if self.changes is not None else way_on(self.mirror)
         match self.outcome:
             case RunOutcome.COMPLETE:
                 return None
@@ -132,13 +134,13 @@ class RunReport(Report):
                 elif {failure.error for failure in self.failures if not failure.series} <= ABSENT:
                     return "some criteria matched nothing in the archive; everything else was mirrored"
                 else:
-                    return f"{UNANSWERED}; everything else was mirrored; {way_on(self.mirror)}"
+                    return f"{UNANSWERED}; everything else was mirrored; {way}"
                 status = command("status", self.mirror)
                 return f"{failed} failed; all others were saved; to list them: {status}; {resume}"
             case RunOutcome.INTERRUPTED:
-                return interrupted(self.mirror)
+                return interrupted(way)
             case RunOutcome.FAILED:
-                return f"the run failed; what was finished is kept; {way_on(self.mirror)}"
+                return f"the run failed; what was finished is kept; {way}"
 
     @property
     def ending(self) -> RunOutcome:

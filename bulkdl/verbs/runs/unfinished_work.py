@@ -29,6 +29,10 @@ def unfinished_work(mirror: Path, journal: Journal) -> tuple[UnfinishedWork, ...
         )
         found.append(UnfinishedWork("mirror", message, command("resume", str(mirror))))
     found += unfinished_merges(mirror, journal)
+    syncs = journal.runs_of("sync")
+    if syncs and syncs[-1].outcome not in _ENDED:
+        message = "a sync did not end: not all that is new, changed or withdrawn in the archive is known"
+        found.append(UnfinishedWork("sync", message, command("sync", str(mirror))))
     if has_open_prune(journal):
         message = "a prune did not end: some withdrawn or superseded files were not removed"
         found.append(UnfinishedWork("prune", message, command("sync", str(mirror), "--prune")))

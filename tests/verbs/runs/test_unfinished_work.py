@@ -74,6 +74,28 @@ async def test_merges_that_were_stopped_until_a_later_one_has_joined_the_same_mi
     assert "merge" not in ((await bulkdl.verify_async(both)).complaint() or "")
 
 
+async def test_a_sync_that_was_stopped_is_continued_by_a_sync(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    new = list(instances(series=1, per_series=2, seed="new"))
+
+    def stops(seen: Seen) -> Action | None:
+        if endpoint_of(seen) == "getSOPInstanceUIDs":
+            stop.set()
+        return None
+
+    async with BadArchive(MADE_UP) as archive:
+        mirror = await mirrored(archive, tmp_path)
+        archive.fault = stops
+        report = await synced(archive, mirror, [*MADE_UP, *new], stop=stop)
+        assert report.outcome is RunOutcome.INTERRUPTED
+        assert report.complaint() == f"interrupted; what was finished is kept; to continue: bulkdl sync {mirror}"
+        (found,) = read_status(mirror).unfinished
+        assert (found.verb, found.command) == ("sync", f"bulkdl sync {mirror}")
+        archive.fault = no_fault
+        await synced(archive, mirror, [*MADE_UP, *new])
+    assert read_status(mirror).unfinished == ()
+
+
 async def test_a_prune_that_could_not_remove_a_file(tmp_path: Path) -> None:
     async with BadArchive(MADE_UP) as archive:
         mirror = await mirrored(archive, tmp_path)
