@@ -313,8 +313,8 @@ ON w.selection_id = ? AND w.series_uid = s.series_uid WHERE s.id = ?
 
 _SERIES_ROW: Final = f"""
 SELECT {SERIES_COLUMNS}, s.id, s.folder, t.listing, t.owed, t.held, t.failed, t.quarantined, t.withdrawn,
-  t.held_bytes, f.error, f.message, f.attempts
-FROM series AS s CROSS JOIN tally AS t ON t.series_id = s.id
+  t.held_bytes, f.error, f.message, f.attempts, a.name
+FROM series AS s CROSS JOIN tally AS t ON t.series_id = s.id CROSS JOIN archive AS a ON a.id = s.archive_id
 LEFT JOIN failure AS f ON f.series_id = s.id AND f.sop_uid = ''
 """
 

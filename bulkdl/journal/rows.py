@@ -88,7 +88,8 @@ class SeriesRow:
     """A Series, and the totals of its instances.
 
     `folder` is relative to the mirror, with `/`; None for a Series that the archive did not know. `error`, `message`
-    and `attempts` concern the Series as a whole. `is_listed`: its instances are recorded, all or some.
+    and `attempts` concern the Series as a whole. `is_listed`: its instances are recorded, all or some. `archive_name`:
+    the archive that described it last.
     """
 
     id: int
@@ -105,6 +106,7 @@ class SeriesRow:
     message: str | None = None
     attempts: int = 0
     is_listed: bool = False
+    archive_name: str = ""
 
     @property
     def is_withdrawn(self) -> bool:
@@ -390,11 +392,11 @@ def is_moved(before: Series, after: Series) -> bool:
 
 def series_row(row: Sequence[Any]) -> SeriesRow:
     """A row of `queries.SERIES_ROW`."""
-    *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = row[:-3]
+    *columns, number, folder, listing, owed, held, failed, quarantined, withdrawn, held_bytes = row[:-4]
     totals = (owed, held, failed, quarantined, withdrawn, held_bytes)
-    error, message, attempts = row[-3:]
-    reason = error, message, attempts or 0
-    return SeriesRow(number, series_from(columns), folder, listing == IN_PART, *totals, *reason, listing != UNLISTED)
+    error, message, attempts, archive = row[-4:]
+    reason, is_listed = (error, message, attempts or 0), listing != UNLISTED
+    return SeriesRow(number, series_from(columns), folder, listing == IN_PART, *totals, *reason, is_listed, archive)
 
 
 def held_instance(row: Sequence[Any]) -> HeldInstance:

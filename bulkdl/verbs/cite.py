@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from bulkdl.model.options import Option
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.records import Series, SeriesKind
 from bulkdl.model.reports.cite import CitedDataSet, CiteReport
+from bulkdl.model.reports.log import RunSummary
 from bulkdl.resolve.resolution import Resolution, check_found, resolve
 from bulkdl.services.citations import (
     CitationFormat,
@@ -48,6 +49,7 @@ from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 
 _PLAIN_WORDS: Final = {SeriesKind.SLIDE: "slide", SeriesKind.FILES: "supporting file"}
+_WITHOUT_DOWNLOADS: Final = frozenset({"merge", "relayout", "prune"})
 _NO_LICENSE: Final = "the archive names no licence"
 
 
@@ -97,20 +99,29 @@ cite = blocking(cite_async)
 
 def _cite_mirror(root: Path, form: CitationFormat) -> CiteReport:
     with Journal.open_readonly(require_mirror(root)) as journal, journal.snapshot():
-        last, runs = journal.last_run(), list(journal.runs())
-        cited = _Cited(
-            archive=(last.archive_name or last.archive_url) if last else "",
-            mirror=str(root),
-            release=journal.last_catalogue(),
-            dates=(runs[0].started[:10], runs[-1].started[:10]) if runs else None,
-        )
+        dates, archives = _dates_of_downloads(journal.runs()), set[str]()
+        cited = _Cited(archive="", mirror=str(root), release=journal.last_catalogue(), dates=dates)
         for row in journal.all_series():
             if row.held:
                 cited.add(row.series, row.held, row.held_bytes)
+                archives.add(row.archive_name)
+        cited.archive = " and ".join(name for name, _ in journal.archives() if name in archives)
         if not cited.sums:
             raise SelectionError(f"{root} holds nothing that could be cited")
         cited.known.add(journal.collection_descriptions(), journal.result_descriptions())
         return replace(cited, digest=digest_of_mirror(journal)).report(form)
+
+
+def _dates_of_downloads(runs: Sequence[RunSummary]) -> tuple[str, str] | None:
+    """The first and the last day of the runs that brought files. Of a run that did not end it is not known."""
+    brought = [run for run in runs if _brings(run)] or runs
+    days = [moment[:10] for run in brought for moment in (run.started, run.ended) if moment is not None]
+    return (min(days), max(days)) if days else None
+
+
+def _brings(run: RunSummary) -> bool:
+    counts = [run.instances[kind] for kind in ("fetched", "adopted") if kind in run.instances]
+    return run.verb not in _WITHOUT_DOWNLOADS and (any(counts) or not counts)
 
 
 async def _describe(cited: _Cited, client: Archive, sink: Sink) -> None:

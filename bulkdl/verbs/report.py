@@ -101,10 +101,8 @@ class _Gathered:
 def _gather(root: Path) -> _Gathered:
     gathered, names = _Gathered(), uid_names("Transfer Syntax")
     with Journal.open_readonly(require_mirror(root)) as journal:
-        last = journal.last_run()
-        archive = (last.archive_name or last.archive_url) if last else None
         for row in journal.all_series():
-            _add_series(gathered, row, archive)
+            _add_series(gathered, row)
             syntaxes: Counter[str] = Counter()
             sizes: Counter[str] = Counter()
             for instance in journal.instance_table(row.series.series_uid):
@@ -117,13 +115,13 @@ def _gather(root: Path) -> _Gathered:
     return gathered
 
 
-def _add_series(gathered: _Gathered, row: SeriesRow, archive: str | None) -> None:
+def _add_series(gathered: _Gathered, row: SeriesRow) -> None:
     if row.is_withdrawn:
         return
     series = row.series
     values = {
         "collection": series.collection,
-        "source": "idc" if series.is_of_idc else archive,
+        "source": "idc" if series.is_of_idc else row.archive_name,
         "modality": series.modality,
         "manufacturer": series.manufacturer,
         "license": series.license_name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pybtex.database
@@ -14,10 +16,14 @@ from bulkdl.archive.idc.catalogue import IdcCatalogue
 from bulkdl.archive.idc.index import installed_index
 from bulkdl.errors import JournalUnreadable, SelectionError
 from bulkdl.model.dois import doi_in
+from bulkdl.runtime.disk import JOURNAL
 from bulkdl.services.citations import read_reference
-from tests.support.bad_archive import command
+from tests.support.bad_archive import BadArchive, command
 from tests.support.commands import RunningArchive
 from tests.support.csl_data import csl_problems
+from tests.support.dicom_files import instances
+from tests.support.layouts import mirror_of
+from tests.support.syncing import mirrored, synced
 
 TCIA_PAPER = "10.1007/s10278-013-9622-7"
 IDC_PAPER = "10.1148/rg.230180"
@@ -59,6 +65,30 @@ def test_the_paragraph_has_the_digest_of_the_lock(mirror: Path, tmp_path: Path) 
     report = bulkdl.cite(mirror)
     assert report.lock_sha256 == head["sha256"]
     assert head["sha256"] in report.paragraph
+
+
+async def test_a_mirror_of_several_archives_is_cited_with_all_of_them_and_the_dates_of_its_downloads(
+    tmp_path: Path,
+) -> None:
+    made_up, others = list(instances(series=2, per_series=2)), list(instances(series=1, per_series=2, seed="other"))
+    async with BadArchive(made_up) as archive:
+        one = await mirrored(archive, tmp_path)
+        await synced(archive, one, made_up)
+    other = await mirror_of(others, tmp_path / "adopted")
+    await bulkdl.merge_async(other, to=one)
+    await bulkdl.relayout_async(one, layout="flat")
+    with closing(sqlite3.connect(one / JOURNAL)) as journal:
+        for verb, begun, ended in (
+            ("mirror", "2026-03-02T10:00:00+00:00", "2026-03-05T10:00:00+00:00"),
+            ("adopt", "2026-02-01T10:00:00+00:00", "2026-02-01T10:01:00+00:00"),
+        ):
+            journal.execute("UPDATE run SET started_at = ?, ended_at = ? WHERE verb = ?", (begun, ended, verb))
+        journal.commit()
+    report = bulkdl.cite(one)
+    assert report.archive == f"{archive.address} and nbia"
+    assert f"from {report.archive} between 2026-02-01 and 2026-03-05 with bulkdl" in report.paragraph
+    page = bulkdl.report(one, to=tmp_path / "page.html", quick=True)
+    assert {group.name: group.series for group in page.groups["source"]} == {archive.address: 2, "nbia": 1}
 
 
 def test_a_selection_is_cited_without_a_download(demo_archive: RunningArchive, mirror: Path) -> None:
