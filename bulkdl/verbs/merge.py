@@ -106,6 +106,7 @@ def _sources(mirrors: Sequence[Path], target: Path) -> list[Path]:
         source = mirror.resolve()
         if source != place:
             _refuse_busy(mirror)
+            Journal.open_readonly(mirror / JOURNAL).close()
         if place in source.parents or source in place.parents:
             raise ConfigurationError(f"one of {mirror} and {target} is inside the other; choose a folder beside them")
         if source != place:

@@ -135,6 +135,12 @@ async def test_mirrors_that_cannot_be_joined_are_refused(tmp_path: Path) -> None
     with lock_mirror(one), pytest.raises(MirrorLocked, match="nothing was changed"):
         await bulkdl.merge_async(one, to=tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
+    damaged = tmp_path / "damaged"
+    (damaged / ".bulkdl").mkdir(parents=True)
+    (damaged / JOURNAL).write_bytes((one / JOURNAL).read_bytes()[:4096])
+    with pytest.raises(JournalUnreadable, match="damaged"):
+        await bulkdl.merge_async(one, damaged, to=tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()
     place = tmp_path / "foreign"
     report = await bulkdl.merge_async(one, to=place, layout="flat", by=ImportMode.COPY)
     assert report.outcome == "complete"
