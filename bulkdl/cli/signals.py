@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has none
 # nohup lets a command ignore it, which the command has to leave alone.
 _HANGUPS: Final = (_HANGUP,) if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN else ()
+_LATER_SECONDS: Final = 0.02
 SIGNALS: Final[tuple[signal.Signals, ...]] = (signal.SIGINT, signal.SIGTERM, *_HANGUPS)
 
 
@@ -21,6 +23,7 @@ def raise_on_signals() -> None:
     """Let the signals raise `KeyboardInterrupt` wherever the process is: before a loop runs, and after."""
     for number in SIGNALS:
         signal.signal(number, _raise)
+    sys.unraisablehook = _raise_later
 
 
 def ignore_signals() -> None:
@@ -44,6 +47,18 @@ def forget_signals(loop: asyncio.AbstractEventLoop) -> None:
         with suppress(NotImplementedError):
             loop.remove_signal_handler(number)
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _raise_later(ignored: sys.UnraisableHookArgs) -> None:
+    """Repeat a signal that came in a callback whose errors Python ignores: of a weak reference, or `__del__`."""
+    if not isinstance(ignored.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+        return
+    from threading import Timer  # noqa: PLC0415 - late: almost no command needs it
+
+    timer = Timer(_LATER_SECONDS, signal.raise_signal, (signal.SIGINT,))  # here it would be ignored again
+    timer.daemon = True
+    timer.start()
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:

@@ -26,6 +26,24 @@ def test_a_signal_before_the_work_begins_exits_130_in_one_line(name: str) -> Non
     assert ended.stderr == "bulkdl: interrupted before anything was done\n"
 
 
+def test_a_signal_in_a_callback_whose_errors_python_ignores_ends_the_command_all_the_same() -> None:
+    script = (
+        "import signal, time\n"
+        "from bulkdl.cli.signals import raise_on_signals\n"
+        "raise_on_signals()\n"
+        "class Freed:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "try:\n"
+        "    Freed()\n"
+        "    time.sleep(30)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("interrupted\n", "")
+
+
 def test_a_hangup_that_is_ignored_from_the_start_stays_ignored() -> None:
     """`nohup bulkdl …` goes on when the terminal is closed."""
     script = (
