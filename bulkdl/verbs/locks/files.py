@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from bulkdl.errors import ManifestError
 from bulkdl.manifest.base import Remarks
@@ -20,6 +20,8 @@ from bulkdl.manifest.text import OpenFile
 from bulkdl.manifest.zstandard import text_lines
 from bulkdl.runtime.disk import LOCK_FILES, disk_errors, open_new
 from bulkdl.verbs.calls.signatures import Paths
+
+_BYTE_ORDER_MARK: Final = "\ufeff"  # some editors begin UTF-8 with it
 
 LockSource: TypeAlias = Paths | bytes | OpenFile
 """A lock by its path, by its content, or by what opens that."""
@@ -56,7 +58,8 @@ def open_lock(lock: LockSource, name: str | None = None) -> Iterator[tuple[LockH
 def open_lines(lock: LockSource, name: str | None = None) -> Iterator[Iterator[str]]:
     """The lines of a lock as they are read. Raises ManifestError, also while they are read."""
     with _opened(lock) as file:
-        yield text_lines(file, Remarks(name or name_of(lock)))
+        lines = text_lines(file, Remarks(name or name_of(lock)))
+        yield (line if number else line.removeprefix(_BYTE_ORDER_MARK) for number, line in enumerate(lines))
 
 
 def name_of(lock: LockSource) -> str:

@@ -27,8 +27,11 @@ def compressed(tmp_path: Path) -> Path:
 
 def test_a_lock_is_recognised_in_every_form(compressed: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1.2.3\n")
-    for lock in (SAMPLE, compressed, str(SAMPLE), SAMPLE.read_bytes(), compressed.read_bytes()):
+    marked = b"\xef\xbb\xbf" + SAMPLE.read_bytes()  # as some editors write UTF-8
+    for lock in (SAMPLE, compressed, str(SAMPLE), SAMPLE.read_bytes(), compressed.read_bytes(), marked):
         assert is_lock(lock)
+    with open_lock(marked) as (head, groups), open_lock(SAMPLE) as (plain_head, plain_groups):
+        assert (head, list(groups)) == (plain_head, list(plain_groups))
     for other in (tmp_path / "a.txt", b"", b"\x28\xb5\x2f\xfd rest"):
         assert not is_lock(other)
     with pytest.raises(ManifestError, match="cannot be read"):
