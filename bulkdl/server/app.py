@@ -89,8 +89,8 @@ def make_app(
 
     async def close(_app: web.Application) -> None:
         await context.inspector.close()
-        context.threads.close()
-        context.hashing.close()
+        for threads in (context.threads, context.hashing, context.logins):
+            threads.close()
 
     app.on_shutdown.append(end)
     app.on_cleanup.append(close)

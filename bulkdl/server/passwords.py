@@ -9,6 +9,7 @@ _SCHEME: Final = "scrypt"
 _COST: Final = (1 << 14, 8, 1)  # N, r and p of RFC 7914
 _MAX_MEMORY_BYTES: Final = 1 << 28
 _SALT_BYTES: Final = 16
+_INVALID: Final = "the password begins with scrypt$ but is not a valid hash"
 
 
 def hash_password(password: str) -> str:
@@ -25,7 +26,11 @@ def check_stored(stored: str) -> None:
         ValueError: it begins with `scrypt$` but is not a valid hash.
     """
     if stored.startswith(f"{_SCHEME}$"):
-        _parse(stored)
+        cost, salt, _ = _parse(stored)
+        try:
+            _scrypt("", salt, cost)
+        except ValueError:  # of costs that scrypt does not allow
+            raise ValueError(_INVALID) from None
 
 
 def is_password(password: str, stored: str) -> bool:
@@ -40,11 +45,9 @@ def _parse(stored: str) -> tuple[tuple[int, int, int], bytes, bytes]:
     try:
         _, n, r, p, salt, digest = stored.split("$")
         cost = int(n), int(r), int(p)
-        parts = cost, bytes.fromhex(salt), bytes.fromhex(digest)
-        _scrypt("", parts[1], cost)  # rejects costs that scrypt does not allow
+        return cost, bytes.fromhex(salt), bytes.fromhex(digest)
     except ValueError:
-        raise ValueError("the password begins with scrypt$ but is not a valid hash") from None
-    return parts
+        raise ValueError(_INVALID) from None
 
 
 def _scrypt(password: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:

@@ -19,7 +19,7 @@ class Logins:
 
     def __init__(self, context: ServerContext) -> None:
         self._authenticator = context.authenticator
-        self._threads = context.threads
+        self._threads = context.logins
 
     async def token(self, request: web.Request) -> web.Response:
         """Answer a request for tokens."""

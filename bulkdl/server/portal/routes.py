@@ -263,7 +263,7 @@ class Portal:
         name, password = (form.get(field) for field in ("username", "password"))
         login = None
         if isinstance(name, str) and isinstance(password, str):
-            login = await self._context.threads.do(self._context.authenticator.log_in, name, password)
+            login = await self._context.logins.do(self._context.authenticator.log_in, name, password)
         if login is None:
             wrong = {"message": "The user name or the password is wrong."}
             return await self.answer(http, "login", lambda _request: wrong, HTTPStatus.UNAUTHORIZED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from bulkdl.server.catalogue import Root
 from bulkdl.server.nbia.apis import APIS, Api, Credential
 from tests.support.dicom_files import instances, write_folder
 from tests.support.served import Served, served
+from tests.support.waiting import names_of, until
 
 RULES = AccessRules(
     keys=frozenset({"a key"}), users={"alice": User("alice", "open sesame")}, token_seconds=3600, refresh_seconds=7200
@@ -31,6 +34,28 @@ async def archive(tmp_path: Path) -> AsyncIterator[Served]:
 
 def token_form(**fields: str) -> dict[str, str]:
     return {"client_id": "nbia", "client_secret": "", **fields}
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nbia-api/oauth/token", 200), ("/login", 303)])
+async def test_other_requests_do_not_wait_for_logins(path: str, status: int, tmp_path: Path) -> None:
+    """A hash takes a tenth of a second, and who guesses passwords sends many."""
+    cost, salt = {"n": 1 << 14, "r": 8, "p": 4}, b"salt"
+    digest = hashlib.scrypt(b"open sesame", salt=salt, maxmem=1 << 28, **cost).hex()
+    stored = f"scrypt${cost['n']}${cost['r']}${cost['p']}${salt.hex()}${digest}"
+    form = {"username": "alice", "password": "open sesame", "grant_type": "password"}
+    write_folder(tmp_path / "files", instances(series=1, per_series=1))
+    rules = AccessRules(users={"alice": User("alice", stored)})
+    async with served(Root(tmp_path / "files"), catalogue=tmp_path / "catalog.sqlite", rules=rules) as archive:
+        logins = [asyncio.create_task(archive.ask(path, method="POST", data=form)) for _ in range(12)]
+        await until(lambda: count_in_threads() + sum(login.done() for login in logins) == len(logins))
+        assert (await archive.nbia("v1/getSeries")).status == 200
+        assert sum(login.done() for login in logins) < 8  # behind all of them there would be no more than four left
+        assert {answer.status for answer in await asyncio.gather(*logins)} == {status}
+
+
+def count_in_threads() -> int:
+    """How many tasks of the server wait for a thread."""
+    return sum("ServerThreads.do" in names_of(task) for task in asyncio.all_tasks())
 
 
 async def test_a_session_from_login_to_logout(archive: Served) -> None:
