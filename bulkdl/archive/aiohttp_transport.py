@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 import aiohttp
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from bulkdl import errors
@@ -28,10 +29,29 @@ from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 
 _CONNECTIONS: Final = 4  # name, several addresses, proxy, TLS
+_MOST_SPOILT: Final = 256  # idle connections; more than are kept
 _READ_BUFFER_BYTES: Final = 1 << 18
 _SMALL_BYTES: Final = 1 << 12
 _INVALID_CHUNKS: Final = "its chunks are invalid"
 _FOREIGN: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that uses no connection again on which bytes came meanwhile: aiohttp takes them for the next response."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp passes it
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        for _ in range(_MOST_SPOILT):
+            if connection.protocol is None or not connection.protocol.should_close:
+                break
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        return connection
 
 
 class _Response(aiohttp.ClientResponse):
@@ -172,7 +192,7 @@ class AiohttpTransport:
         tracing = aiohttp.TraceConfig()
         tracing.on_request_headers_sent.append(self._count)
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            connector=_Connector(limit=0, ttl_dns_cache=300),
             proxy=proxy.with_user(None) if proxy is not None else None,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=access.connect_seconds, sock_read=access.answer_seconds

@@ -97,6 +97,34 @@ async def test_a_header_with_a_line_break_is_not_sent(open_transport: OpenTransp
         assert server.requests == []
 
 
+@BOTH_WAYS
+@pytest.mark.parametrize("status", [200, 408])
+async def test_what_comes_on_an_idle_connection_is_not_the_next_answer(
+    open_transport: OpenTransport, status: int, *, is_tls: bool
+) -> None:
+    """Some servers send a 408 before they close it."""
+    idle, sent = asyncio.Event(), asyncio.Event()
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+        await idle.wait()
+        await answer(b"wrong", status=status)(exchange)
+        sent.set()
+
+    with over_tls(is_tls):
+        server = FaultyServer(in_turn(act, answer(b"next")))
+    async with server, open_transport(Access(ca_bundle=str(CERTIFICATE))) as transport:
+        for content in (b"first", b"next"):
+            response = await transport.send(URL(server.url), {}, None)
+            assert await response.read() == content
+            response.release()
+            idle.set()
+            await sent.wait()
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert server.connections == 2
+
+
 LONG_FORM = (("uid", "1" * 10_000),) * 1_000
 
 
