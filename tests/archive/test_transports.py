@@ -16,6 +16,7 @@ from bulkdl.archive.transports import OpenTransport
 from bulkdl.archive.transports import open_transport as choose
 from bulkdl.errors import ConfigurationError, ConnectFailed, ConnectionLost, RequestFailed, ShortBody, TimedOut
 from bulkdl.model.access import Access
+from tests.support import variants
 from tests.support.faults import (
     CERTIFICATE,
     Action,
@@ -32,6 +33,8 @@ from tests.support.faults import (
     self_signed,
     without_body,
 )
+
+BY_SOCKETS = pytest.mark.skipif(variants.TRANSPORT == "aiohttp", reason="the suite sends every request with aiohttp")
 
 
 @pytest.fixture(params=[aiohttp_transport.open_transport, socket_transport.open_transport], ids=["aiohttp", "sockets"])
@@ -354,7 +357,7 @@ async def test_without_a_connection_nothing_is_counted(open_transport: OpenTrans
 @pytest.mark.parametrize(
     ("access", "kind"),
     [
-        (Access(), socket_transport.SocketTransport),
+        pytest.param(Access(), socket_transport.SocketTransport, marks=BY_SOCKETS),
         (Access(proxy="http://127.0.0.1:1"), aiohttp_transport.AiohttpTransport),
     ],
     ids=["direct", "proxy"],

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 IS_TLS: Final = os.environ.get("SUITE_TLS") == "1"
+TRANSPORT: Final = os.environ.get("SUITE_TRANSPORT", "sockets")
 WORKERS: Final = int(os.environ.get("SUITE_WORKERS", "1"))
 
 
