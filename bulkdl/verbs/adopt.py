@@ -70,6 +70,7 @@ from bulkdl.verbs.mirrors.counted_names import CountedNames
 from bulkdl.verbs.mirrors.folders import mirror_around
 from bulkdl.verbs.mirrors.open_mirror import OpenMirror, open_mirror, place_series
 from bulkdl.verbs.runs.options import NewLayout, RunOptions, context_of
+from bulkdl.verbs.runs.side_texts import renew_side_files
 
 _REFUSALS_NAMED: Final = 1_000
 _ANNOUNCE_SECONDS: Final = 0.25
@@ -159,6 +160,8 @@ async def _adopt(mirror: OpenMirror, source: Path, layout: Layout | None, option
         document = report.as_json()
         document.pop("problems")
         await mirror.journal(Journal.end_run, run.id, outcome=outcome, counts=document, now=datetime.now(UTC))
+    if adopting.adopted:
+        await renew_side_files(mirror, context.sink)
     return report
 
 

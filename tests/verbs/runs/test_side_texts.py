@@ -126,6 +126,21 @@ async def test_a_served_mirror_does_not_offer_them(tmp_path: Path) -> None:
         assert served.report.unservable == ()
 
 
+async def test_what_is_adopted_is_in_them(tmp_path: Path) -> None:
+    first, *others = (MADE_UP[number : number + 2] for number in range(0, len(MADE_UP), 2))
+    mirror, folder = tmp_path / "mirror", tmp_path / "folder"
+    folder.mkdir()
+    for number, one in enumerate(others[0]):
+        (folder / str(number)).write_bytes(one.content)
+    async with BadArchive(first) as archive:
+        await archive.mirror(tmp_path)
+    await adopt_async(folder, to=mirror, collection="A")
+    assert {row["Series UID"] for row in rows_of(mirror)} == {first[0].series_uid, others[0][0].series_uid}
+    assert "4 instances in 2 series" in (mirror / "README.txt").read_text()
+    await adopt_async(folder, to=tmp_path / "new", collection="A")
+    assert not (tmp_path / "new" / "metadata.csv").exists()
+
+
 def sop_classes(mirror: Path) -> list[str | None]:
     with Journal.open_readonly(mirror / JOURNAL) as journal:
         return [journal.sop_class(row.id) for row in journal.series(limit=9)]
