@@ -43,6 +43,7 @@ WHERE l.selection_id = :selection AND s.folder IS NULL AND NOT EXISTS (
 """
 
 FORGET_UNKNOWN_SERIES: Final = (
+    "DELETE FROM uncompared WHERE series_id = ?",
     "DELETE FROM series_header WHERE series_id = ?",
     "DELETE FROM instance_header WHERE series_id = ?",
     "DELETE FROM failure WHERE series_id = ?",
@@ -264,6 +265,16 @@ INSERT INTO series (series_uid, archive_id, updated_at) SELECT ?, archive_id, st
 """
 
 HAS_FILES: Final = "SELECT held + withdrawn > 0 FROM tally WHERE series_id = ?"
+MARK_UNCOMPARED: Final = "INSERT OR IGNORE INTO uncompared SELECT series_id FROM tally WHERE series_id = ? AND held > 0"
+MARK_COMPARED: Final = "DELETE FROM uncompared WHERE series_id = ?"
+IS_UNCOMPARED: Final = """
+SELECT 1 FROM series AS s JOIN uncompared AS u ON u.series_id = s.id WHERE s.series_uid = ?
+"""
+LIST_UNCOMPARED: Final = f"""
+UPDATE series SET listing = {UNLISTED} WHERE listing <> {UNLISTED} AND id IN (
+  SELECT u.series_id FROM uncompared AS u
+  JOIN selection_series AS l ON l.series_id = u.series_id AND l.selection_id = ? AND l.run_id = ?)
+"""
 IS_COMPLETE: Final = """
 SELECT t.held > 0 AND t.owed + t.failed + t.quarantined + t.has_error = 0
 FROM series AS s JOIN tally AS t ON t.series_id = s.id WHERE s.series_uid = ?

@@ -79,6 +79,8 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
 - `transfer_syntax`: the transfer syntax UIDs.
 - `failure`: why a failed or quarantined instance is not in the mirror; for a Series as a whole `sop_uid` is empty.
   `error` is a code of `bulkdl.errors`.
+- `uncompared`: Series whose content the archive has changed, and that no `sync` has compared with a new list since: the
+  next one does.
 - `tally`: counts of each Series, so that totals do not need the instances. It is derived: only triggers write it.
 
 Indexes: `series_owing` has only Series that owe, in the order of downloading, `tally_unlisted` only those that are not
@@ -383,6 +385,12 @@ DELETE FROM instance_header WHERE series_id NOT IN (SELECT series_id FROM tally)
 DELETE FROM series WHERE id NOT IN (SELECT series_id FROM tally);
 """
 
+_VERSION_10: Final = """
+CREATE TABLE uncompared (
+  series_id INTEGER PRIMARY KEY REFERENCES series (id)
+);
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -445,6 +453,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _VERSION_7,
     _VERSION_8,
     _VERSION_9,
+    _VERSION_10,
 )
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
@@ -469,15 +478,17 @@ CREATE TEMP TABLE move_file (series_id, sop_uid, before, after);
 """
 
 _NO_HEADERS: Final = "CREATE TEMP TABLE instance_header (series_id, sop_uid, mtime_ns, record);"
+_NONE_UNCOMPARED: Final = "CREATE TEMP TABLE uncompared (series_id);"
 
 STAND_INS: Final[dict[int, str]] = {
-    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
-    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
-    3: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
-    4: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
-    5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS,
-    6: _NO_MOVES + _NO_HEADERS,
-    7: _NO_HEADERS,
-    8: "",
+    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
+    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
+    3: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
+    4: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
+    5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
+    6: _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
+    7: _NO_HEADERS + _NONE_UNCOMPARED,
+    8: _NONE_UNCOMPARED,
+    9: _NONE_UNCOMPARED,
 }
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

@@ -62,6 +62,20 @@ class Withdrawals(JournalDatabase):
             self._shrunk.add(series_uid)
         return marked
 
+    def list_uncompared(self, run: Run) -> None:
+        """Have the Series listed again that the run found for its selection, and that no `sync` compared since."""
+        with self._writing() as database:
+            database.execute(queries.LIST_UNCOMPARED, (run.selection_id, run.id))
+
+    def is_uncompared(self, series_uid: SeriesUid) -> bool:
+        """Whether the content of a Series has changed, and no `sync` compared its files with the list since."""
+        return self._row(queries.IS_UNCOMPARED, (series_uid,)) is not None
+
+    def end_comparing(self, series_uid: SeriesUid) -> None:
+        """Record that a `sync` has compared the files of a Series with its list."""
+        with self._writing() as database:
+            database.execute(queries.MARK_COMPARED, (writes.known_series(database, series_uid),))
+
     def linked(self, selection_id: int) -> Iterator[SeriesUid]:
         """The Series that hold files and that a selection was resolved to."""
         return (series_uid for (series_uid,) in self._rows(queries.LINKED_SERIES, (selection_id,)))

@@ -78,6 +78,7 @@ def take_series(
         return series_id, listing, None
     if is_changed(before, record):
         listing = UNLISTED
+        database.execute(queries.MARK_UNCOMPARED, (series_id,))
     changed = (*series_columns(after), known_folder or folder, run.archive_id, now, listing, series_id)
     database.execute(queries.RENEW_SERIES, changed)
     return series_id, listing, before if is_moved(before, after) else None

@@ -179,6 +179,8 @@ class _Sync:
                 is_answered = await self.run.selections.resolve(row.selection, layout, run=run)
                 if is_answered and not self._is_doubted(older_index(await journal(Journal.last_catalogue), known)):
                     await self._mark_withdrawn(run)
+                if self.run.selections.locked is None:
+                    await journal(Journal.list_uncompared, run)
         self.changes.new_series = await journal(Journal.series_count) - before
         locked = self.run.selections.locked
         for text in await locked.compare(self.changes) if locked is not None else ():
@@ -233,6 +235,8 @@ class _Sync:
         run = self.run.run
         aside = await journal(replace_files, run, differing, lambda each: files.supersede(each.path, run.id))
         self.changes.replaced_instances += len(aside)
+        if keys is not None or row.is_in_part:
+            await journal(Journal.end_comparing, series_uid)
 
 
 def _number(release: str | None) -> int:

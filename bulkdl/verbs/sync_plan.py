@@ -113,7 +113,7 @@ class _Comparing:
             row = self.journal.find_series(series.series_uid)
             if row is None:
                 self.new.add(series.series_uid)
-            elif row.held > 0 and is_changed(row.series, series):
+            elif row.held > 0 and (is_changed(row.series, series) or self.journal.is_uncompared(series.series_uid)):
                 self.changed.add(series.series_uid)
 
     async def _find_withdrawn(self, row: SelectionRow, seen: Collection[SeriesUid], release: str | None) -> None:

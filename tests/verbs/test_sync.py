@@ -67,6 +67,26 @@ async def test_an_instance_with_other_bytes_is_downloaded_and_the_old_one_is_kep
     assert kept.read_bytes() == MADE_UP[0].content
 
 
+async def test_what_changed_before_another_mirror_run_is_found_by_the_next_sync(tmp_path: Path) -> None:
+    """That run lists the Series anew, so their records are those of the archive now; their files are not."""
+    now = [padded(MADE_UP[0]), *MADE_UP[1:3], *MADE_UP[4:]]
+    async with BadArchive(MADE_UP) as archive:
+        mirror, choice = await mirrored(archive, tmp_path), archive.choice(tmp_path)
+        archive.made_up = now
+        again = await bulkdl.mirror_async("MADE-UP", to=mirror, archive=choice, settings=QUICK)
+        assert (again.instances.fetched, checksums_on_disk(mirror)) == (0, checksums_of(MADE_UP))
+        plan = await bulkdl.sync_plan_async(mirror, archive=choice, settings=QUICK)
+        assert plan.changes.changed_series == 2
+        report = await synced(archive, mirror, now)
+        assert changes_of(report) == {"changed_series": 2, "replaced_instances": 1, "withdrawn_instances": 1}
+        assert journalled_checksums(mirror) == checksums_of(now)
+        plan = await bulkdl.sync_plan_async(mirror, archive=choice, settings=QUICK)
+        assert plan.changes.changed_series == 0
+        asked = len(archive.server.requests)
+        assert changes_of(await synced(archive, mirror, now)) == {}
+        assert [endpoint_of(seen) for seen in archive.server.requests[asked:]] == ["getSeries"]
+
+
 async def test_what_was_withdrawn_is_marked_and_kept(tmp_path: Path) -> None:
     now = [one for one in MADE_UP if one not in BY_SERIES[0] and one is not BY_SERIES[1][0]]
     async with BadArchive(MADE_UP) as archive:
