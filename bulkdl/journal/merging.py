@@ -42,7 +42,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 _RENEW_RUN: Final = "UPDATE run SET ended_at = ?, outcome = ?, counts = ?, catalogue = ? WHERE id = ?"
 _RESOLVED: Final = "UPDATE selection SET resolved_run_id = max(ifnull(resolved_run_id, 0), ?) WHERE id = ?"
 _SERIES: Final = f"""
-SELECT {queries.SERIES_COLUMNS}, s.id, s.folder, s.listing, s.position, s.updated_at, a.name, a.url, h.sop_class_uid
+SELECT {queries.SERIES_COLUMNS}, s.id, s.folder, s.listing, s.position, s.updated_at, a.name, a.url, h.sop_class_uid,
+  EXISTS (SELECT 1 FROM uncompared AS u WHERE u.series_id = s.id)
 FROM series AS s JOIN archive AS a ON a.id = s.archive_id LEFT JOIN series_header AS h ON h.series_id = s.id
 WHERE s.series_uid > ? ORDER BY s.series_uid LIMIT 1
 """
@@ -121,6 +122,7 @@ class KnownSeries:
     instances: tuple[KnownInstance, ...]
     links: tuple[tuple[int, int, int], ...]
     failures: tuple[tuple[str, str, str, int, int], ...]
+    is_uncompared: bool = False
 
 
 @dataclass(slots=True)
@@ -154,7 +156,7 @@ def read_series(rows: Rows, after: str) -> KnownSeries | None:
     found = rows(_SERIES, (after,))
     if not found:
         return None
-    *columns, number, folder, listing, position, updated_at, name, url, sop_class_uid = found[0]
+    *columns, number, folder, listing, position, updated_at, name, url, sop_class_uid, is_uncompared = found[0]
     return KnownSeries(
         series_from(columns),
         number,
@@ -167,6 +169,7 @@ def read_series(rows: Rows, after: str) -> KnownSeries | None:
         tuple(_instance(row) for row in rows(_INSTANCES, (number,))),
         tuple(rows(_LINKS, (number,))),
         tuple(rows(_FAILURES, (number,))),
+        bool(is_uncompared),
     )
 
 
@@ -231,6 +234,8 @@ def join_series(
     for each in instances:
         recorded.add(each.sop_uid)
         _set_instance(database, series_id, each, ids.runs.get(each.run_id, 0))
+    if known.is_uncompared:
+        database.execute(queries.MARK_UNCOMPARED, (series_id,))
     for sop_uid, error, message, attempts, run in known.failures:
         if sop_uid in recorded and run in ids.runs:
             row = (series_id, sop_uid, error, message, attempts, ids.runs[run])
