@@ -154,12 +154,16 @@ async def _list_one(
     missing = sorted((row.wanted or frozenset()) - {entry.sop_uid for entry in wanted})
     recorded = [*wanted, *(Entry(sop_uid, sop_uid) for sop_uid in missing)]
     names = names_of(recorded)
-    is_whole = row.wanted is None and 0 < (row.series.image_count or 0) <= len(entries)
+    series = row.series
+    if finding(series, entries, invalid_rows) is not None:  # resolving may have brought other numbers meanwhile
+        known = await journal_thread(Journal.find_series, uid)
+        series = known.series if known is not None else series
+    is_whole = row.wanted is None and 0 < (series.image_count or 0) <= len(entries)
     absent = [_not_found(uid, sop_uid, _NOT_LISTED) for sop_uid in missing]
     holds_files = await journal_thread(
         Journal.record_instances, run, uid, recorded, names, missing=absent, is_whole=is_whole
     )
-    found = finding(row.series, entries, invalid_rows)
+    found = finding(series, entries, invalid_rows)
     if found is None:
         is_whole = row.wanted is None and not invalid_rows
         return frozenset(entry.key for entry in entries) if is_whole else None, holds_files

@@ -10,10 +10,13 @@ import pytest
 
 import bulkdl
 from bulkdl.errors import JournalUnreadable
+from bulkdl.journal.journal import Journal
 from bulkdl.model.events import Event, Noted
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.reports.base import RunOutcome, SeriesCounts
 from bulkdl.model.reports.run import Changes, RunReport
 from bulkdl.model.selection import Selection
+from bulkdl.runtime.disk import JOURNAL
 from tests.support.bad_archive import JSON, QUICK, BadArchive, endpoint_of, no_fault
 from tests.support.bucket_server import BUCKET, Stored, bucket_server, rows_of, uuid_of, write_index_of
 from tests.support.dicom_files import instances, padded
@@ -21,6 +24,7 @@ from tests.support.faults import Action, Exchange, Seen, answer
 from tests.support.idc_index import prior_row, write_index
 from tests.support.mirrors import checksums_of, checksums_on_disk, journalled_checksums
 from tests.support.syncing import mirrored, synced
+from tests.support.waiting import until
 
 MADE_UP = list(instances(series=6, per_series=2))
 BY_SERIES = [MADE_UP[at : at + 2] for at in range(0, len(MADE_UP), 2)]
@@ -75,6 +79,8 @@ async def test_what_changed_before_another_mirror_run_is_found_by_the_next_sync(
         archive.made_up = now
         again = await bulkdl.mirror_async("MADE-UP", to=mirror, archive=choice, settings=QUICK)
         assert (again.instances.fetched, checksums_on_disk(mirror)) == (0, checksums_of(MADE_UP))
+        await bulkdl.merge_async(mirror, to=tmp_path / "merged")
+        mirror = tmp_path / "merged"
         plan = await bulkdl.sync_plan_async(mirror, archive=choice, settings=QUICK)
         assert plan.changes.changed_series == 2
         report = await synced(archive, mirror, now)
@@ -306,6 +312,46 @@ async def test_what_is_withdrawn_while_it_is_listed_or_downloaded_is_withdrawn(
     assert journalled_checksums(mirror) == checksums_of(MADE_UP[2:])
     assert not (await bulkdl.verify_async(mirror)).problems
     assert bulkdl.status(mirror).series == SeriesCounts(5, 5)
+
+
+async def test_a_list_is_compared_with_the_count_that_the_archive_has_now(tmp_path: Path) -> None:
+    """The mirror owes the list from an interrupted run, so `sync` asks for it before it knows the new count."""
+    (first, _), reached, stop = BY_SERIES[0], asyncio.Event(), asyncio.Event()
+
+    def lists_first(seen: Seen) -> bool:
+        return endpoint_of(seen) == "getSOPInstanceUIDs" and seen.query["SeriesInstanceUID"] == first.series_uid
+
+    def silent(seen: Seen) -> Action | None:
+        async def act(_: Exchange) -> None:
+            reached.set()
+            await asyncio.Event().wait()
+
+        return act if lists_first(seen) else None
+
+    def is_known() -> bool:
+        with Journal.open_readonly(tmp_path / "mirror" / JOURNAL) as journal:
+            row = journal.find_series(SeriesUid(first.series_uid))
+            return row is not None and row.series.image_count == 1
+
+    async with BadArchive(MADE_UP) as archive:
+
+        def late(seen: Seen) -> Action | None:
+            async def act(exchange: Exchange) -> None:
+                await until(is_known)
+                await archive.right(seen)(exchange)
+
+            return act if lists_first(seen) else None
+
+        choice, mirror = archive.choice(tmp_path), tmp_path / "mirror"
+        archive.fault = silent
+        run = asyncio.create_task(bulkdl.mirror_async("MADE-UP", to=mirror, archive=choice, settings=QUICK, stop=stop))
+        await reached.wait()
+        stop.set()
+        await run
+        archive.fault = late
+        report = await synced(archive, mirror, MADE_UP[1:])
+    assert (report.outcome, report.failures) == (RunOutcome.COMPLETE, ())
+    assert journalled_checksums(mirror) == checksums_of(MADE_UP[1:])
 
 
 async def test_an_index_of_an_earlier_release_withdraws_nothing_a_second_time_either(tmp_path: Path) -> None:
