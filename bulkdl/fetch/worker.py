@@ -279,7 +279,7 @@ class Worker:
             running_alongside(prepare()),
             running_alongside(self._look_for_room()),
         ):
-            workers = self._settings.share.ceiling + _SPARE_JOBS
+            workers = self._settings.share.ceiling + _SPARE_JOBS + _SERIES_UNANSWERED
             await run_pool(jobs(), do, workers=workers, ahead=workers, name="fetch")
 
     def _jobs_of(self, work: SeriesWork, targets: list[Target], deliver: Deliver) -> Iterator[_Job]:

@@ -28,16 +28,16 @@ from bulkdl.runtime.processes import packed, receive
 from bulkdl.store.files import MirrorFiles
 from tests.support.bad_archive import QUICK, BadArchive
 from tests.support.dicom_files import MadeUp, instances
-from tests.support.faults import CERTIFICATE, Action, Exchange, Seen
+from tests.support.faults import CERTIFICATE, Action, Exchange, Seen, answer
 from tests.support.journals import outcome
 from tests.support.waiting import until
 
 MADE_UP = list(instances(series=3, per_series=4))
 
 
-def works() -> list[SeriesWork]:
+def works(of: Sequence[MadeUp] = MADE_UP) -> list[SeriesWork]:
     by_series: dict[str, list[MadeUp]] = {}
-    for one in MADE_UP:
+    for one in of:
         by_series.setdefault(one.series_uid, []).append(one)
     return [
         SeriesWork(
@@ -114,6 +114,32 @@ async def test_a_process_at_work_keeps_to_a_share_that_changes(files: MirrorFile
         gate.set()
         await running
     assert {outcome.key for outcome in ended.outcomes} == {one.sop_uid for one in MADE_UP}
+
+
+async def test_a_process_gives_back_the_rest_of_a_series_that_is_not_answered(files: MirrorFiles) -> None:
+    ended = Ended()
+    first, second = works(many := list(instances(series=2, per_series=40)))
+    was_asked = False
+
+    def unanswered(seen: Seen) -> Action | None:
+        nonlocal was_asked
+        was_asked = was_asked or seen.query["SeriesInstanceUID"] == second.series_uid
+        return None if was_asked else answer(b"", status=504)
+
+    async def both() -> AsyncIterator[SeriesWork]:
+        for work in (first, second):
+            yield work
+
+    async with BadArchive(many, unanswered) as archive:
+        worker = WorkerProcess(RunContext(), give_back=ended.give_back)
+        worker.assign(settings(archive, files, replace(QUICK, max_attempts=8, give_up_after_seconds=60.0)))
+        await worker.run(both(), ended.deliver)
+    rest = dict(ended.given_back)
+    assert len(ended.given_back) == len(rest)  # each once
+    for work in (first, second):
+        ends = sum(outcome.series_uid == work.series_uid for outcome in ended.outcomes)
+        assert ends + rest.get(work.series_uid, 0) == 40
+    assert first.series_uid in rest
 
 
 @pytest.mark.parametrize("how", ["dismissed", "stopped"])
