@@ -8,6 +8,7 @@ from typing import Final
 
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
+from bulkdl.runtime.tally import Tally
 from bulkdl.runtime.tasks import first_set
 
 _AT_WORK: Final = 3  # folders that are named in the progress
@@ -22,7 +23,7 @@ class WorkInHand:
     def __init__(self, stop: asyncio.Event) -> None:
         self.some_ended = asyncio.Event()
         self._stop = stop
-        self._instances: Counter[SeriesUid] = Counter()
+        self._instances = Tally[SeriesUid]()
         self._folders: dict[SeriesUid, str] = {}
         self._without_outcome: set[tuple[SeriesUid, str]] = set()  # Series and key of instances that are followed
 
@@ -59,9 +60,8 @@ class WorkInHand:
             self._end(series_uid, instances)
 
     def _end(self, series_uid: SeriesUid, instances: int) -> None:
-        self._instances[series_uid] -= instances
-        if self._instances[series_uid] <= 0:
-            del self._instances[series_uid]
+        self._instances.take(series_uid, instances)
+        if series_uid not in self._instances:
             self._folders.pop(series_uid, None)
         self.some_ended.set()
 

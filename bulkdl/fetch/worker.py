@@ -5,7 +5,6 @@ It requests, streams, hashes, validates, writes, syncs and renames; a body never
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from bulkdl.runtime.attempts import Retrier, RetryListener, RetryPolicy
 from bulkdl.runtime.concurrency import FIRST_LIMIT, Limiter
 from bulkdl.runtime.load import CpuLoad, WorkPerLoopCycle
 from bulkdl.runtime.rates import ByteRate
+from bulkdl.runtime.tally import Tally
 from bulkdl.runtime.tasks import run_pool, running_alongside
 from bulkdl.store.files import MirrorFiles
 
@@ -179,8 +179,7 @@ class Worker:
         self._workers = settings.share.workers
         self._load = load or CpuLoad()
         self._loop_cycle = WorkPerLoopCycle()  # begins no more in a cycle than one can process
-        self._under_way = 0
-        self._series_under_way: Counter[SeriesUid] = Counter()
+        self._under_way = Tally[SeriesUid]()  # jobs by Series
         self._long_work = LongWork()
         self._room_changed = asyncio.Event()
         for source in self._sources.values():
@@ -250,8 +249,7 @@ class Worker:
                 targets = await self._adopt(targets_of(work), deliver)
                 size_bytes, rest = int(work.mean_bytes), len(targets)
                 for job in self._jobs_of(work, targets, deliver):
-                    self._under_way += 1
-                    self._series_under_way[job.series_uid] += 1
+                    self._under_way[job.series_uid] += 1
                     rest -= job.instances
                     yield job
                     await self._loop_cycle.passed(size_bytes)
@@ -267,10 +265,7 @@ class Worker:
                 with suppress(Interrupted):  # waiting entries stay owed, requests in flight finish
                     await job.run()
             finally:
-                self._under_way -= 1
-                self._series_under_way[job.series_uid] -= 1
-                if not self._series_under_way[job.series_uid]:
-                    del self._series_under_way[job.series_uid]
+                self._under_way.take(job.series_uid)
                 self._room_changed.set()
 
         async with (
@@ -304,7 +299,7 @@ class Worker:
         False: there is room only for one of another Series, because the archive answers nothing.
         """
         while not self._has_room():
-            if self._is_unanswered() and 0 < len(self._series_under_way) < _SERIES_UNANSWERED:
+            if self._is_unanswered() and 0 < len(self._under_way) < _SERIES_UNANSWERED:
                 return False
             self._room_changed.clear()
             await self._room_changed.wait()
@@ -323,7 +318,7 @@ class Worker:
         is_far = all(source.archive.retrier.is_far for source in self._sources.values())
         return (
             self._long_work.has_room(is_busy=self._load.is_busy, is_far=is_far, is_alone=self._workers == 1)
-            and self._under_way < self._most_requests() + _SPARE_JOBS
+            and self._under_way.total() < self._most_requests() + _SPARE_JOBS
             and not any(source.downloader.is_behind for source in self._sources.values())
         )
 

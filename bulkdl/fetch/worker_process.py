@@ -20,6 +20,7 @@ from bulkdl.model.ids import SeriesUid
 from bulkdl.model.outcomes import InstanceOutcome, SeriesWork
 from bulkdl.runtime.forked_process import ForkedProcess, take_forked
 from bulkdl.runtime.processes import packed, receive, start_process
+from bulkdl.runtime.tally import Tally
 from bulkdl.runtime.tasks import first_set, running_alongside
 
 # Items of work that a worker has but did not begin: enough that it never waits for its parent, and no more, because at
@@ -72,7 +73,7 @@ class WorkerProcess:
         self._stop = context.stop
         self._give_back = give_back
         self._process: ForkedProcess | asyncio.subprocess.Process | None = None
-        self._given: Counter[SeriesUid] = Counter()  # instances that are not delivered, by Series
+        self._given = Tally[SeriesUid]()  # instances that are not delivered, by Series
         self._ahead = asyncio.Semaphore(_AHEAD)
         self._silent_seconds = 0
         self._end = "died"
@@ -155,10 +156,10 @@ class WorkerProcess:
                 self._sink(event)
             if batch.outcomes:
                 for series_uid, instances in Counter(outcome.series_uid for outcome in batch.outcomes).items():
-                    self._settle(series_uid, instances)
+                    self._given.take(series_uid, instances)
                 await deliver(batch.outcomes)
             for series_uid, instances in batch.given_back:
-                self._settle(series_uid, instances)
+                self._given.take(series_uid, instances)
                 self._give_back(series_uid, instances)
             for _ in range(batch.begun):
                 self._ahead.release()
@@ -170,11 +171,6 @@ class WorkerProcess:
             self._sink(
                 Noted(f"a worker process {self._end} (status {await process.wait()}); other workers do its work")
             )
-
-    def _settle(self, series_uid: SeriesUid, instances: int) -> None:
-        self._given[series_uid] -= instances
-        if not self._given[series_uid]:
-            del self._given[series_uid]
 
     def _send(self, message: object) -> None:
         process = self._process

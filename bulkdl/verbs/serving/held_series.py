@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import is_changed
 from bulkdl.model.ids import SeriesUid, SopInstanceUid
 from bulkdl.model.records import Series
+from bulkdl.runtime.tally import Tally
 from bulkdl.server.catalogue import Catalogue, ServedFile
 from bulkdl.server.catalogue.holdings import Holdings
 from bulkdl.server.supply import Wanted
@@ -38,7 +38,7 @@ class HeldSeries:
     catalogue: Catalogue
     most_bytes: int | None
     released: Callable[[], None]
-    _in_use: Counter[str] = field(default_factory=Counter)
+    _in_use: Tally[str] = field(default_factory=Tally)
     _used: dict[str, float] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
     _leaving: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -77,9 +77,7 @@ class HeldSeries:
 
     def _release(self, series_uid: str) -> None:
         self._used[series_uid] = time.time()
-        self._in_use[series_uid] -= 1
-        if self._in_use[series_uid] <= 0:
-            del self._in_use[series_uid]
+        self._in_use.take(series_uid)
         if self.most_bytes is not None or len(self._used) > _MOST_KNOWN:
             self.released()  # so that there is a look at the limit
 
