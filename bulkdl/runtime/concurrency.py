@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
@@ -337,6 +338,16 @@ class Limiter:
         self._step = 1.0 if 2 * lower <= self._proven else _FINEST_STEP
 
 
+async def _granted(waiter: asyncio.Future[None], give_back: Callable[[], None]) -> None:
+    """Wait for what another task grants. A task that is cancelled after that, before it could use it, gives it back."""
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        if waiter.done() and not waiter.cancelled():
+            give_back()
+        raise
+
+
 class Permits:
     """A semaphore whose size can change while it is held, for the length of a block. Waiters are served in order."""
 
@@ -363,12 +374,7 @@ class Permits:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._give_back()  # it received a permit and was cancelled before it could use it
-            raise
+        await _granted(waiter, self._give_back)
 
     async def __aexit__(self, *_: object) -> None:
         self._give_back()
@@ -397,12 +403,7 @@ class ProbeTurn:
             return
         waiter = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (probes, -next(self._number), waiter))
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self.release()  # its turn came and it was cancelled before it could use it
-            raise
+        await _granted(waiter, self.release)
 
     def release(self) -> None:
         """Let the next one have its turn."""
