@@ -9,8 +9,8 @@ import asyncio
 import io
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ from bulkdl._version import __version__
 from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.http_framing import body_frame
-from bulkdl.archive.request import LINE_BREAK, Pairs, basic_authorization, header_with_break
+from bulkdl.archive.request import LINE_BREAK, Content, Upload, basic_authorization, header_with_break
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 
@@ -70,6 +70,8 @@ class AiohttpResponse:
     """See `http_transport.HttpResponse`. ValueError: `response` is not certain in its frame."""
 
     threaded = None
+    is_request_unsent = False
+    """Whether the response began before the end of an upload: the connection cannot be used again."""
 
     def __init__(self, response: _Response, silence_seconds: float, waited_seconds: float) -> None:
         self._response = response
@@ -151,7 +153,7 @@ class AiohttpResponse:
     def release(self) -> None:
         if self._closed is not None:
             self._closed.remove_done_callback(self._end_invalid)
-        if self._response.content.at_eof():
+        if self._response.content.at_eof() and not self.is_request_unsent:
             self._response.release()
         else:
             self._response.close()
@@ -174,6 +176,30 @@ def _has_closed(tls: ssl.SSLObject) -> bool:
         return True
     except ssl.SSLError:
         return False
+
+
+class _Sending:
+    """An upload while a task of aiohttp sends it. Each chunk that is taken moves `limit` by so many seconds."""
+
+    def __init__(self, upload: Upload, limit: asyncio.Timeout, seconds: float) -> None:
+        self._upload, self._limit, self._seconds = upload, limit, seconds
+        self.headers = {"Content-Type": upload.content_type, "Content-Length": str(upload.length)}
+        self.is_whole = self.has_answer = False
+        self.failure: errors.BulkdlError | None = None
+        """What its chunks raised, in place of which aiohttp raises an error of the connection."""
+
+    async def chunks(self) -> AsyncGenerator[bytes | memoryview, None]:
+        try:
+            async with aclosing(self._upload.chunks()) as chunks:
+                async for chunk in chunks:
+                    if self.has_answer:
+                        return
+                    self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+                    yield chunk
+        except errors.BulkdlError as error:
+            self.failure = error
+            raise
+        self.is_whole = True
 
 
 class AiohttpTransport:
@@ -212,11 +238,19 @@ class AiohttpTransport:
     async def _count(self, _session: object, _context: object, _headers: object) -> None:
         self.requests += 1
 
-    async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> AiohttpResponse:
+    async def send(self, url: URL, headers: Mapping[str, str], content: Content | None) -> AiohttpResponse:
         if any(map(LINE_BREAK.search, headers.values())):
             raise header_with_break()
-        method, data = ("GET", None) if form is None else ("POST", io.BytesIO(urlencode(form).encode("ascii")))
-        more = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+        limit = asyncio.timeout(self._answer_seconds)  # the header may arrive slowly, too
+        sending: _Sending | None = None
+        data: io.BytesIO | AsyncGenerator[bytes | memoryview, None] | None = None
+        more: dict[str, str] = {}
+        if isinstance(content, Upload):
+            sending = _Sending(content, limit, self._answer_seconds)
+            data, more = sending.chunks(), sending.headers
+        elif content is not None:
+            data = io.BytesIO(urlencode(content).encode("ascii"))
+            more = {"Content-Type": "application/x-www-form-urlencoded"}
         if (identity := basic_authorization(url)) is not None:  # aiohttp would send it in Latin-1
             more["Authorization"] = identity
         if url.scheme == "http":  # else they are for the request that connects alone
@@ -224,9 +258,9 @@ class AiohttpTransport:
         tls = await self._certificates.context() if url.scheme == "https" or self._is_proxy_encrypted else True
         began = time.monotonic()
         try:
-            async with asyncio.timeout(self._answer_seconds):  # the header may arrive slowly, too
+            async with limit:
                 response = await self.session.request(
-                    method,
+                    "GET" if content is None else "POST",
                     url if identity is None else url.with_user(None),
                     data=data,
                     headers={**more, **headers},
@@ -235,13 +269,18 @@ class AiohttpTransport:
                     ssl=tls,
                 )
         except _FOREIGN as error:
+            if sending is not None and sending.failure is not None:
+                raise sending.failure from error
             raise self._through_proxy(_translate(error)) from error
         try:
             assert isinstance(response, _Response)  # noqa: S101 - as the session makes them
-            return AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
+            found = AiohttpResponse(response, self._silence_seconds, time.monotonic() - began)
         except ValueError as error:
             response.close()
             raise connection_errors.invalid_response(str(error)) from error
+        if sending is not None:
+            sending.has_answer, found.is_request_unsent = True, not sending.is_whole
+        return found
 
     def _through_proxy(self, error: errors.BulkdlError) -> errors.BulkdlError:
         """The same error, which may be the fault of the proxy."""

@@ -25,7 +25,7 @@ from bulkdl.archive.base import Rest
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpResponse, HttpTransport
 from bulkdl.archive.private_hosts import is_of_this_machine
-from bulkdl.archive.request import Identity, Pairs, Request, ServiceRules
+from bulkdl.archive.request import Content, Identity, Request, ServiceRules, Upload
 from bulkdl.archive.row_reader import RowReader
 from bulkdl.archive.secrets import redacted
 from bulkdl.model.access import Access, Credentials
@@ -158,7 +158,7 @@ class HttpClient:
             try:
                 if response.status not in http_status.OVERLOADED | {http_status.TOO_MANY_REQUESTS}:
                     self.retrier.answering()
-                if response.status not in http_status.SUCCESS:
+                if response.status not in http_status.SUCCESS and response.status not in request.read_statuses:
                     raise await self._error(response, request, elsewhere)
                 self.retrier.began(response.waited_seconds, response.length or 0)
                 body = HttpBody(response, self._access, token)
@@ -176,6 +176,8 @@ class HttpClient:
             raise
         finally:
             size_bytes = body.received if body is not None else 0
+            if request.upload is not None and body is not None:
+                size_bytes += request.upload.length
             self.retrier.finished(
                 Sample(time.monotonic() - started, size_bytes, refused=refused, throttled=throttled, failed=failed)
             )
@@ -238,14 +240,14 @@ class HttpClient:
             url = url.with_query(query) if query else url
         token = await self._token(request.identity)
         if token is None:
-            response, elsewhere = await self._send(url, headers, request.form, rules=request.rules)
+            response, elsewhere = await self._send(url, headers, request.content, rules=request.rules)
             return response, None, elsewhere
-        response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.form)
+        response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.content)
         may_have_expired = response.status in http_status.EXPIRED_TOKEN and elsewhere is None
         if may_have_expired and time.monotonic() >= self._no_renewal_until:
             response.release()
             token = await self._tokens.renewed(token)
-            response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.form)
+            response, elsewhere = await self._send(url, {**headers, **_bearer(token)}, request.content)
             if response.status in http_status.EXPIRED_TOKEN:  # this object is refused, not the token
                 self._no_renewal_until = time.monotonic() + _NO_RENEWAL_SECONDS
         if response.status in http_status.MAYBE_EXPIRED_TOKEN and self._tokens.is_doubtful(token):
@@ -269,28 +271,33 @@ class HttpClient:
         self,
         url: URL,
         headers: Mapping[str, str],
-        form: Pairs | None,
+        content: Content | None,
         *,
         redirects: int = _MOST_REDIRECTS,
         rules: ServiceRules | None = None,
     ) -> tuple[HttpResponse, str | None]:
         """The response at the end of at most `redirects` redirects; with 0, a redirect itself is the response.
 
-        With the host that sent it, if it is not the archive's.
+        With the host that sent it, if it is not the archive's. An upload is sent to the address of the request alone.
         """
         for _ in range(redirects + 1):
             elsewhere = None if rules is not None or self._is_ours(url) else url.host
             with _failing_elsewhere(elsewhere):
-                response = await self._transport.send(url, headers, form)
+                response = await self._transport.send(url, headers, content)
             is_redirect = response.status in http_status.REDIRECTS and redirects > 0
             if not is_redirect or (location := response.headers.get("Location")) is None:
                 return response, elsewhere
             response.release()
             url, before = redirected(url, location), url
+            if isinstance(content, Upload):
+                place = f"{url.origin()}{url.raw_path}"  # without a query, which may hold secrets
+                raise errors.RequestRejected(
+                    f"the archive redirects to {place}: nothing was sent there; if it is right, name it"
+                )
             if rules is not None and not rules.follows(str(before), str(url)):
                 raise errors.UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from there")
             if response.status in http_status.REDIRECTS_TO_GET:
-                form = None
+                content = None
             if url.origin() != before.origin():  # credentials are sent to the archive's own origin only
                 headers = {name: value for name, value in headers.items() if name in _SENT_TO_ANY_ORIGIN}
         raise errors.UnexpectedAnswer(f"more than {_MOST_REDIRECTS} redirects")

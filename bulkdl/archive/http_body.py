@@ -37,6 +37,7 @@ class HttpBody:
         self._response = response
         self._access = access
         self.token = token  # the one that was sent
+        self.status = response.status
         self.headers = headers = response.headers
         self.content_type = response.content_type
         encoding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from yarl import URL
 
-from bulkdl.archive.request import Pairs
+from bulkdl.archive.request import Content
 
 
 class ThreadedResponse(Protocol):
@@ -64,12 +64,15 @@ class HttpTransport(Protocol):
 
     requests: int
 
-    async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> HttpResponse:
-        """Send a GET, or a POST of `form`, and wait for the header of the response.
+    async def send(self, url: URL, headers: Mapping[str, str], content: Content | None) -> HttpResponse:
+        """Send a GET, or a POST of `content`, and wait for the header of the response.
+
+        The rest of an upload is not sent where the response begins before its end.
 
         Raises:
             RequestFailed: there was no connection, or no valid response.
             ArchiveUnreachable: the certificate of the archive is not trusted.
+            What the chunks of an upload raise.
         """
 
     def open_early(self, url: URL, connections: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, TypeAlias
@@ -43,10 +43,28 @@ class ServiceRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """`name` stands in messages. `path` is relative to the archive's base address. A `form` is posted.
+class Upload:
+    """A body to post: `length` bytes of the media type `content_type`, which are made while they are sent.
 
-    An `address` is requested as it is written, instead of the path and the query; it may be a secret.
+    Each attempt calls `chunks` anew. What that raises ends the request, and the connection: then the archive does not
+    take what it has for the whole.
+    """
+
+    content_type: str
+    length: int
+    chunks: Callable[[], AsyncGenerator[bytes | memoryview, None]]
+
+
+Content: TypeAlias = Pairs | Upload
+"""What a request posts: a form, or an upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`name` stands in messages. `path` is relative to the archive's base address. A `form` or an `upload` is posted.
+
+    An `address` is requested as it is written, instead of the path and the query; it may be a secret. Answers with a
+    status of `read_statuses` are read like successes.
     """
 
     name: str
@@ -56,6 +74,13 @@ class Request:
     identity: Identity = Identity.NONE
     rules: ServiceRules | None = None
     address: str | None = field(default=None, repr=False)
+    upload: Upload | None = None
+    read_statuses: frozenset[int] = frozenset()
+
+    @property
+    def content(self) -> Content | None:
+        """What is posted; None for a GET."""
+        return self.upload or self.form
 
 
 def basic_authorization(url: URL) -> str | None:

@@ -13,8 +13,8 @@ import sys
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Self, TypeAlias
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any, Final, Self, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from aiohappyeyeballs import start_connection
@@ -26,7 +26,7 @@ from bulkdl.archive import connection_errors
 from bulkdl.archive.certificates import Certificates
 from bulkdl.archive.early_connections import EarlyConnections
 from bulkdl.archive.http_framing import MOST_HEADER_BYTES, ChunkedBody, ResponseHeader, header_size, parse_header
-from bulkdl.archive.request import LINE_BREAK, Pairs, basic_authorization, header_with_break
+from bulkdl.archive.request import LINE_BREAK, Content, Upload, basic_authorization, header_with_break
 from bulkdl.model.access import Access
 from bulkdl.model.text import error_text
 from bulkdl.runtime.concurrency import LONG_SECONDS
@@ -76,6 +76,7 @@ _NOT_YET: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.
 
 _Origin: TypeAlias = tuple[str, str, int]
 _AddressInfo: TypeAlias = tuple[Any, ...]
+_Data = TypeVar("_Data", bytes, memoryview, bytes | memoryview)
 
 
 class SocketResponse:
@@ -109,6 +110,7 @@ class SocketResponse:
         self._buffer: memoryview | None = None
         self._error: errors.RequestFailed | None = None
         self._ends_connection = False
+        self._is_unsent = False  # the rest of the request
         self._is_released = False
         self.is_done = False  # its end has arrived, or an error
 
@@ -268,8 +270,8 @@ class SocketResponse:
             self.fail(connection_errors.broken("the system did not take the request"))
         return not rest
 
-    async def send_long(self, request: bytes, seconds: float) -> None:
-        """Send any request. TimedOut: none of it was taken for `seconds`.
+    async def send_long(self, request: bytes | memoryview, seconds: float) -> bool:
+        """Send any request, or a part of one; returns whether it was sent. TimedOut: none was taken for `seconds`.
 
         The rest is not sent where the response begins before, or the connection breaks: what comes says why.
         """
@@ -281,8 +283,19 @@ class SocketResponse:
                 finally:
                     self._connection.unwatch_room()
             if not request:
-                return
-        self._ends_connection = True
+                return True
+        self._is_unsent = True
+        return False
+
+    async def send_upload(self, upload: Upload, seconds: float) -> None:
+        """Send the body of a request whose header was sent, in the same way."""
+        async with aclosing(upload.chunks()) as chunks:
+            async for chunk in chunks:
+                if self.has_begun or self.is_done:
+                    self._is_unsent = True
+                    return
+                if not await self.send_long(memoryview(chunk), seconds):
+                    return
 
     async def begun(self, seconds: float) -> None:
         """Wait until the header has arrived, as a whole within `seconds`."""
@@ -381,7 +394,8 @@ class SocketResponse:
         if self._is_released:
             return
         self._is_released, self._connection.response, self._buffer = True, None, None
-        if not self.is_done or self._error is not None or self._ends_connection or self._connection.holds_more:
+        is_last = self._ends_connection or self._is_unsent or self._connection.holds_more
+        if not self.is_done or self._error is not None or is_last:
             self._connection.close()
         if self.is_for_threads:
             self._connection.close_if_more_came()  # threads read no byte behind the end
@@ -530,7 +544,7 @@ class Connection:
         """Read what has arrived; 0 at the end of the connection. OSError: nothing has, or the connection broke."""
         return self._link.recv_into(room)
 
-    def send(self, data: bytes) -> bytes:
+    def send(self, data: _Data) -> _Data:
         """Send what the system takes now, and return the rest. OSError: the connection broke."""
         with suppress(*_NOT_YET):
             return data[self._link.send(data) :]
@@ -575,15 +589,19 @@ class SocketTransport:
         self._addresses: dict[_Origin, tuple[float, list[_AddressInfo]]] = {}
         self._resolving: dict[_Origin, asyncio.Lock] = {}
 
-    async def send(self, url: URL, headers: Mapping[str, str], form: Pairs | None) -> SocketResponse:
-        request = _request(url, headers, form)
+    async def send(self, url: URL, headers: Mapping[str, str], content: Content | None) -> SocketResponse:
+        request = _request(url, headers, content)
         origin = _origin(url)
         connection = self._take_idle(origin) or await self._early.next(origin) or await self._connect(origin)
         response = SocketResponse(connection, self._access.silence_seconds, self._give_back)
         connection.response = response
         connection.watch()
         try:
-            if len(request) <= _MOST_BYTES_TO_WAIT:
+            if isinstance(content, Upload):
+                is_sent = await response.send_long(request, self._access.answer_seconds)
+                self.requests += is_sent
+                await response.send_upload(content, self._access.silence_seconds)
+            elif len(request) <= _MOST_BYTES_TO_WAIT:
                 self._send_soon(response, request)
             else:
                 await response.send_long(request, self._access.answer_seconds)
@@ -747,17 +765,19 @@ async def _ready(add: Callable[..., None], remove: Callable[..., object], link: 
         remove(link)
 
 
-def _request(url: URL, headers: Mapping[str, str], form: Pairs | None) -> bytes:
-    """A request with its header and its body. ConfigurationError: it cannot be sent as it is."""
+def _request(url: URL, headers: Mapping[str, str], content: Content | None) -> bytes:
+    """A request with its header and its body, that of an upload excepted. ConfigurationError: it cannot be sent."""
     lines = {"Host": url.host_port_subcomponent or "", **_HEADERS}
     if (identity := basic_authorization(url)) is not None:
         lines["Authorization"] = identity
     body = b""
-    if form is not None:
-        body = urlencode(form).encode("ascii")
+    if isinstance(content, Upload):
+        lines["Content-Type"], lines["Content-Length"] = content.content_type, str(content.length)
+    elif content is not None:
+        body = urlencode(content).encode("ascii")
         lines["Content-Type"], lines["Content-Length"] = "application/x-www-form-urlencoded", str(len(body))
     lines |= headers
-    method = "GET" if form is None else "POST"
+    method = "GET" if content is None else "POST"
     texts = [f"{method} {url.raw_path_qs} HTTP/1.1", *[f"{name}: {value}" for name, value in lines.items()], "", ""]
     head = "\r\n".join(texts)
     if len(LINE_BREAK.findall(head)) != 2 * (len(texts) - 1):

@@ -8,7 +8,7 @@ import gzip
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from bulkdl.archive.base import Archive, Rest
 from bulkdl.archive.http import HttpClient, redirected
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpTransport
-from bulkdl.archive.request import Request, ServiceRules
+from bulkdl.archive.request import Request, ServiceRules, Upload
 from bulkdl.errors import (
     AccessDenied,
     ArchiveUnreachable,
@@ -740,6 +740,35 @@ async def test_cookies_are_not_kept() -> None:
             await client.collections()
             await client.collections()
         assert "cookie" not in server.requests[1].headers
+
+
+async def _patient_data() -> AsyncGenerator[bytes | memoryview, None]:
+    yield b"patient"
+
+
+UPLOAD = Upload("application/dicom", 7, _patient_data)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_an_upload_follows_no_redirect(status: int) -> None:
+    """As a GET it would find something, and elsewhere it is sent to a host that the caller did not name."""
+    script = in_turn(redirect("https://other.test/studies?token=secret", status=status))
+    async with FaultyServer(script) as server, sending(server.url) as client:
+        with pytest.raises(RequestRejected, match=r"redirects to https://other\.test/studies: nothing"):
+            await client.read_once(Request("store", "studies", upload=UPLOAD))
+        assert len(server.requests) == 1
+
+
+async def test_a_request_may_read_answers_other_than_successes() -> None:
+    script = in_turn(answer(b"{}", status=202), answer(b"{}", status=409), answer(b"{}", status=202))
+    async with FaultyServer(script) as server, sending(server.url) as client:
+        for status in (202, 409):
+            async with client.open(
+                Request("store", "studies", upload=UPLOAD, read_statuses=frozenset({202, 409}))
+            ) as body:
+                assert (body.status, await body.read(10)) == (status, b"{}")
+        with pytest.raises(UnexpectedAnswer, match="202"):
+            await client.read_once(Request("search", "studies"))
 
 
 AS_OURS = ServiceRules(lambda *_: None, lambda *_: True, "If-Match")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -12,9 +12,19 @@ from yarl import URL
 
 from bulkdl.archive import aiohttp_transport, socket_transport
 from bulkdl.archive.http_transport import HttpResponse
+from bulkdl.archive.request import Content, Upload
 from bulkdl.archive.transports import OpenTransport
 from bulkdl.archive.transports import open_transport as choose
-from bulkdl.errors import ConfigurationError, ConnectFailed, ConnectionLost, RequestFailed, ShortBody, TimedOut
+from bulkdl.errors import (
+    BulkdlError,
+    ChecksumMismatch,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    RequestFailed,
+    ShortBody,
+    TimedOut,
+)
 from bulkdl.model.access import Access
 from tests.support import variants
 from tests.support.faults import (
@@ -128,7 +138,45 @@ async def test_what_comes_on_an_idle_connection_is_not_the_next_answer(
         assert server.connections == 2
 
 
-LONG_FORM = (("uid", "1" * 10_000),) * 1_000
+PIECE = b"1" * 100_000
+
+
+def upload_of(*pieces: bytes | BulkdlError) -> Upload:
+    """A body of pieces, of which an error is raised in its place."""
+
+    async def chunks() -> AsyncGenerator[bytes | memoryview, None]:
+        for piece in pieces:
+            if isinstance(piece, BulkdlError):
+                raise piece
+            yield piece
+
+    return Upload("text/plain", sum(len(piece) for piece in pieces if isinstance(piece, bytes)), chunks)
+
+
+LONG = pytest.mark.parametrize(
+    "content", [(("uid", "1" * 10_000),) * 1_000, upload_of(*[PIECE] * 100)], ids=["form", "upload"]
+)
+
+
+@BOTH_WAYS
+async def test_an_upload_is_sent_each_time_from_its_beginning(open_transport: OpenTransport, *, is_tls: bool) -> None:
+    with over_tls(is_tls):
+        server = FaultyServer(in_turn(answer(b"first"), answer(b"second")))
+    async with server, open_transport(Access(ca_bundle=str(CERTIFICATE))) as transport:
+        for expected in (b"first", b"second"):
+            response = await transport.send(URL(server.url), {}, upload_of(b"a" * 70_000, *[PIECE] * 30, b"end"))
+            assert await response.read() == expected
+            response.release()
+        assert [seen.body for seen in server.requests] == [b"a" * 70_000 + PIECE * 30 + b"end"] * 2
+        assert {seen.headers["content-length"] for seen in server.requests} == {"3070003"}
+        assert (server.requests[0].headers["content-type"], server.connections) == ("text/plain", 1)
+
+
+async def test_an_upload_that_fails_ends_its_connection(open_transport: OpenTransport) -> None:
+    """So that the archive does not wait for the rest."""
+    async with reading_no_form(b"", is_tls=False) as url, open_transport(Access()) as transport:
+        with pytest.raises(ChecksumMismatch, match="altered"):
+            await transport.send(url, {}, upload_of(PIECE, ChecksumMismatch("altered")))
 
 
 @asynccontextmanager
@@ -150,29 +198,38 @@ async def reading_no_form(content: bytes, *, is_tls: bool, closes: bool = False)
 
 
 @BOTH_WAYS
-async def test_a_request_that_nothing_takes_is_given_up(open_transport: OpenTransport, *, is_tls: bool) -> None:
-    access = Access(ca_bundle=str(CERTIFICATE), answer_seconds=0.3, connect_seconds=5)
+@LONG
+async def test_a_request_that_nothing_takes_is_given_up(
+    open_transport: OpenTransport, content: Content, *, is_tls: bool
+) -> None:
+    access = Access(ca_bundle=str(CERTIFICATE), answer_seconds=0.3, silence_seconds=0.3, connect_seconds=5)
     async with reading_no_form(b"", is_tls=is_tls) as url, open_transport(access) as transport:
         with pytest.raises(TimedOut):
-            await transport.send(url, {}, LONG_FORM)
+            await transport.send(url, {}, content)
 
 
 @BOTH_WAYS
-async def test_a_request_whose_connection_ends_is_lost(open_transport: OpenTransport, *, is_tls: bool) -> None:
+@LONG
+async def test_a_request_whose_connection_ends_is_lost(
+    open_transport: OpenTransport, content: Content, *, is_tls: bool
+) -> None:
     access = Access(ca_bundle=str(CERTIFICATE))
     async with reading_no_form(b"", is_tls=is_tls, closes=True) as url, open_transport(access) as transport:
         with pytest.raises(ConnectionLost):
-            await transport.send(url, {}, LONG_FORM)
+            await transport.send(url, {}, content)
 
 
 @BOTH_WAYS
-async def test_an_answer_may_come_before_the_request_is_sent(open_transport: OpenTransport, *, is_tls: bool) -> None:
+@LONG
+async def test_an_answer_may_come_before_the_request_is_sent(
+    open_transport: OpenTransport, content: Content, *, is_tls: bool
+) -> None:
     """As a server does that refuses a form for its length; it may never read that."""
     refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"
     access = Access(ca_bundle=str(CERTIFICATE))
     async with reading_no_form(refused, is_tls=is_tls) as url, open_transport(access) as transport:
         for _ in range(2):
-            response = await transport.send(url, {}, LONG_FORM)
+            response = await transport.send(url, {}, content)
             assert (response.status, await response.read()) == (413, b"big")
             response.release()
         assert transport.requests == 2
