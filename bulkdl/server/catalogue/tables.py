@@ -202,7 +202,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, check_same_thread=False
     )
     database.execute("PRAGMA query_only = 1")
+    database.create_function("upper_case", 1, _upper, deterministic=True)  # SQLite's `upper` is for ASCII alone
     return database
+
+
+def _upper(text: str | None) -> str | None:
+    return None if text is None else str(text).upper()
 
 
 def set_log(database: sqlite3.Connection, *, is_used: bool) -> None:

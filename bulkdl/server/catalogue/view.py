@@ -190,7 +190,7 @@ class CatalogueView:
 
     def details(self, **criteria: Unpack[SeriesCriteria]) -> Iterator[SeriesDetail]:
         """Series that meet all criteria, as `series`, each with its Patient and Study."""
-        return self._details(_of_series(criteria))
+        return self.details_where(_of_series(criteria))
 
     def details_of(self, series_uids: Iterable[str]) -> Iterator[SeriesDetail]:
         """The Series of these UIDs, each with its Patient and Study; sorted within each page of a few hundred.
@@ -199,7 +199,7 @@ class CatalogueView:
         """
         remaining = iter(dict.fromkeys(series_uids))
         while chunk := list(islice(remaining, _PAGE)):
-            yield from self._details([among("t.series_uid", chunk)])
+            yield from self.details_where([among("t.series_uid", chunk)])
 
     def collection_of(self, series_uid: str) -> str | None:
         """The Collection of a Series, in upper case; None if there is no such Series."""
@@ -278,9 +278,12 @@ class CatalogueView:
         found = self.select("SELECT value FROM meta WHERE name = ?", (name,))
         return json.loads(found[0][0]) if found else default
 
-    def _details(self, wanted: Sequence[Condition]) -> Iterator[SeriesDetail]:
+    def details_where(
+        self, wanted: Sequence[Condition], *, key: tuple[str, ...] = ("number",), size: int = _PAGE
+    ) -> Iterator[SeriesDetail]:
+        """The Series that meet conditions on their table `t`, each with its Patient and Study, sorted by the `key`."""
         columns = ("k.extra", "st.series_count", *_SERIES_COLUMNS)
-        for extra, count, *row in self.pages(_SERIES, ("number",), columns, wanted):
+        for extra, count, *row in self.pages(_SERIES, key, columns, wanted, size=size):
             _, _, patient, study, *_ = row
             yield SeriesDetail(
                 _series(*row),
