@@ -88,6 +88,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "server/catalogue/reports.py": "server/catalogue/test_scan.py",  # values that a scan returns
     "server/context.py": "server/test_app.py",  # a value that `app` makes
     "server/demo/anatomy.py": "server/demo/test_phantom.py",  # slices, which the test sees in the files
+    "server/dicomweb/*.py": "server/dicomweb/test_routes.py",  # the test asks every path over real sockets
     "server/inspection_main.py": "server/test_inspection.py",  # a program; the test runs it as the parent does
     "server/portal/*.py": "server/portal/test_routes.py",  # the test asks every page over real sockets
     "server/supply.py": "verbs/serving/test_gateway.py",  # a protocol; the test is on its implementation

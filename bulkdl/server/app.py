@@ -25,6 +25,7 @@ from bulkdl.server.bucket import routes as bucket
 from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import HANDSHAKE_SECONDS, Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
+from bulkdl.server.dicomweb import routes as dicomweb
 from bulkdl.server.inspection import Inspector
 from bulkdl.server.metrics import METRICS, Metrics
 from bulkdl.server.nbia import routes as nbia
@@ -81,6 +82,7 @@ def make_app(
     bucket.add_routes(app.router, context)
     services.add_routes(app.router, context)
     pathdb.add_routes(app.router, context, slides or ServedSlides())
+    dicomweb.add_routes(app.router, context)
     portal.add_routes(app.router, context, services=SERVICES_PATH, mirrors=mirrors)
     app.router.add_route("*", "/{anything:.*}", _unknown)
 

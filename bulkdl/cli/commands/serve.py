@@ -83,8 +83,8 @@ def serve(
     served from there from then on.
 
     The address is printed on standard output as soon as the server answers. The APIs are TCIA v3
-    (/services/v3/TCIA/query), NBIA v1, v2, v4 and Advanced (/nbia-api/services), and an S3 bucket (s3://bulkdl/, by
-    anonymous requests in path style). A browser gets pages of what is
+    (/services/v3/TCIA/query), NBIA v1, v2, v4 and Advanced (/nbia-api/services), DICOMweb (/dicom-web), and an S3
+    bucket (s3://bulkdl/, by anonymous requests in path style). A browser gets pages of what is
     served, with pictures, a search and every endpoint: bulkdl help portal.
 
     A users file is TOML:

@@ -1,0 +1,1 @@
+"""DICOMweb: search, retrieval and rendering of what is served (PS3.18)."""
