@@ -111,6 +111,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
     "verbs/adoption/batch_main.py": "verbs/adoption/test_processes.py",  # a program; run as the parent does
+    "verbs/adoption/*.py": "verbs/test_adopt.py",  # the steps of adopt, on folders of all kinds
 }
 
 
