@@ -12,6 +12,7 @@ from bulkdl.journal.joined_history import JoinedHistory
 from bulkdl.journal.layout_records import LayoutRecords
 from bulkdl.journal.owed_work import OwedWork
 from bulkdl.journal.run_records import RunRecords
+from bulkdl.journal.sent_records import SentRecords
 from bulkdl.journal.series_lists import SeriesLists
 from bulkdl.journal.totals import JournalTotals
 from bulkdl.journal.withdrawals import Withdrawals
@@ -28,6 +29,7 @@ class Journal(
     Withdrawals,
     JournalTotals,
     HeldFiles,
+    SentRecords,
 ):
     """The journal of one mirror. A context manager; `close` may be called twice.
 

@@ -454,6 +454,14 @@ HELD_OF_SERIES: Final = f"""{_HELD}
 WHERE s.id = ? AND i.sop_uid > ? AND i.state = {HELD} ORDER BY i.sop_uid LIMIT ?
 """
 
+ADD_TARGET: Final = "INSERT OR IGNORE INTO target (url) VALUES (?)"
+TARGET_ID: Final = "SELECT id FROM target WHERE url = ?"
+UNSENT: Final = f"""{_HELD}
+LEFT JOIN sent AS p ON p.series_id = i.series_id AND p.sop_uid = i.sop_uid AND p.target_id = ?
+WHERE s.id = ? AND i.sop_uid > ? AND i.state = {HELD} AND ifnull(p.run_id < i.run_id, 1) ORDER BY i.sop_uid LIMIT ?
+"""
+RECORD_SENT: Final = f"INSERT OR REPLACE INTO sent (series_id, sop_uid, target_id, run_id) {ROWS}"
+
 # Series that hold files, of :selection or of everything.
 HELD_FOLDERS: Final = """
 SELECT s.id, s.series_uid, s.folder FROM tally AS t CROSS JOIN series AS s ON s.id = t.series_id

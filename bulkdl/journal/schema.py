@@ -81,6 +81,8 @@ Moments are ISO 8601 in UTC. UIDs are text, checksums blobs. No column contains 
   `error` is a code of `bulkdl.errors`.
 - `uncompared`: Series whose content the archive has changed, and that no `sync` has compared with a new list since: the
   next one does.
+- `target`: the archives that `push` sends to, by address. `sent`: the instances that one has confirmed; one whose
+  `instance.run_id` is later than the `run_id` here has changed since. They are removed with their instance.
 - `tally`: counts of each Series, so that totals do not need the instances. It is derived: only triggers write it.
 
 Indexes: `series_owing` has only Series that owe, in the order of downloading, `tally_unlisted` only those that are not
@@ -391,6 +393,25 @@ CREATE TABLE uncompared (
 );
 """
 
+_VERSION_11: Final = """
+CREATE TABLE target (
+  id INTEGER PRIMARY KEY,
+  url TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE sent (
+  series_id INTEGER NOT NULL,
+  sop_uid TEXT NOT NULL,
+  target_id INTEGER NOT NULL REFERENCES target (id),
+  run_id INTEGER NOT NULL,
+  PRIMARY KEY (series_id, sop_uid, target_id)
+) WITHOUT ROWID;
+
+CREATE TRIGGER sent_removed AFTER DELETE ON instance BEGIN
+  DELETE FROM sent WHERE series_id = old.series_id AND sop_uid = old.sop_uid;
+END;
+"""
+
 VIEWS: Final = """
 DROP VIEW IF EXISTS v_collections;
 DROP VIEW IF EXISTS v_series;
@@ -454,6 +475,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _VERSION_8,
     _VERSION_9,
     _VERSION_10,
+    _VERSION_11,
 )
 """The script at n migrates from version n to n + 1. A released script is never changed."""
 
@@ -479,16 +501,21 @@ CREATE TEMP TABLE move_file (series_id, sop_uid, before, after);
 
 _NO_HEADERS: Final = "CREATE TEMP TABLE instance_header (series_id, sop_uid, mtime_ns, record);"
 _NONE_UNCOMPARED: Final = "CREATE TEMP TABLE uncompared (series_id);"
+_NONE_SENT: Final = """
+CREATE TEMP TABLE target (id, url);
+CREATE TEMP TABLE sent (series_id, sop_uid, target_id, run_id);
+"""
 
 STAND_INS: Final[dict[int, str]] = {
-    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
-    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
-    3: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
-    4: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
-    5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
-    6: _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED,
-    7: _NO_HEADERS + _NONE_UNCOMPARED,
-    8: _NONE_UNCOMPARED,
-    9: _NONE_UNCOMPARED,
+    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    3: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    4: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    6: _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    7: _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
+    8: _NONE_UNCOMPARED + _NONE_SENT,
+    9: _NONE_UNCOMPARED + _NONE_SENT,
+    10: _NONE_SENT,
 }
 """Temporary tables with which this version reads a journal of an earlier one, without changing it."""

@@ -415,7 +415,7 @@ def test_undoes_a_migration_that_fails(path: Path) -> None:
         Journal.create_or_open(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION - 1,)
-        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'uncompared'").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'sent'").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'v_series'").fetchone() == (0,)
         connection.execute("DROP TABLE v_runs")
     with Journal.create_or_open(path) as journal:

@@ -765,3 +765,44 @@ def test_forgets_a_series_and_counts_it_no_more(journal: Journal) -> None:
     assert [row.series.series_uid for row in journal.series(limit=5)] == [series_uid(1)]
     record_listed(journal, run, 2, range(2))
     assert states(journal, 2) == ["owed", "owed"]
+
+
+# --- what was sent ----------------------------------------------------------------------------------------------------
+
+
+def unsent(journal: Journal, target: int, *, series: int = 1) -> list[str]:
+    row = journal.find_series(series_uid(series))
+    return [] if row is None else [held.sop_uid for held in journal.unsent(row.id, target, limit=100)]
+
+
+def test_knows_what_each_archive_has_not_confirmed(journal: Journal) -> None:
+    run = begin(journal)
+    record_listed(journal, run, 1, range(3))
+    journal.record_outcomes(run, [outcome(1, 0), outcome(1, 1), outcome(1, 2, Outcome.FAILED)])
+    one, other = journal.target("https://one.example/"), journal.target("https://me:secret@other.example/?token=t")
+    assert one == journal.target("https://one.example/") != other
+    row = journal.find_series(series_uid(1))
+    assert row is not None
+    (first,) = journal.unsent(row.id, one, limit=1)
+    journal.record_sent(begin(journal, None, verb="push").id, one, [first])
+    assert unsent(journal, one) == [sop_uid(1, 1)]
+    assert unsent(journal, other) == [sop_uid(1, 0), sop_uid(1, 1)]
+
+
+@pytest.mark.parametrize("kind", ["replaced", "forgotten"])
+def test_a_file_that_changed_is_not_confirmed_any_more(journal: Journal, kind: str) -> None:
+    run = begin(journal)
+    record_listed(journal, run, 1, range(1))
+    journal.record_outcomes(run, [outcome(1, 0)])
+    target = journal.target("https://one.example/")
+    row = journal.find_series(series_uid(1))
+    assert row is not None
+    journal.record_sent(begin(journal, None, verb="push").id, target, journal.unsent(row.id, target, limit=9))
+    assert unsent(journal, target) == []
+    if kind == "forgotten":
+        journal.forget_series(series_uid(1))
+    run = begin(journal)
+    record_listed(journal, run, 1, range(1))
+    journal.owe(run, [InstanceKey(series_uid(1), sop_uid(1, 0))])
+    journal.record_outcomes(run, [outcome(1, 0)])
+    assert unsent(journal, target) == [sop_uid(1, 0)]

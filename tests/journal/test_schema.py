@@ -203,6 +203,8 @@ def test_never_looks_through_all_instances(path: Path) -> None:
         journal.find_series(series_uid(1))
         journal.series_in_folder(folder(1))
         journal.last_run()
+        target = journal.target("https://store.example/dicom-web/")
+        journal.record_sent(begin(journal, None).id, target, journal.unsent(1, target, limit=10))
         database.set_trace_callback(None)
         statements = {text for text in asked if re.match(r"\s*(WITH|SELECT|INSERT|UPDATE|DELETE)\b", text)}
         steps = [row[-1] for text in statements for row in database.execute(f"EXPLAIN QUERY PLAN {text}")]
