@@ -6,6 +6,7 @@ from aiohttp import web
 
 from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb.exchange import ROOT, Guard
+from bulkdl.server.dicomweb.retrieve import retrieve
 from bulkdl.server.dicomweb.search import LEVELS, answer_search
 
 STUDY: Final = f"{ROOT}/studies/{{study}}"
@@ -18,3 +19,5 @@ def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
     guard = Guard(context)
     for path, level in LEVELS.items():
         router.add_get(f"{ROOT}{path}", guard.handler(answer_search(level)))
+    for path in (STUDY, SERIES, INSTANCE):
+        router.add_get(path, guard.handler(retrieve))

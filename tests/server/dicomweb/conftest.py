@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from bulkdl.server.access import AccessRules, User
 from bulkdl.server.catalogue import Root
 from tests.support.catalogue_files import one
 from tests.support.dicom_files import MadeUp, instances, uid, write_folder
-from tests.support.served import Served, served
+from tests.support.served import Answer, Served, served
 
 RULES = AccessRules(
     users={"alice": User("alice", "pass: word", frozenset({"SECRET"}))}, restricted=frozenset({"SECRET"})
@@ -30,6 +31,23 @@ class Web:
 
     def of(self, series_uid: str) -> list[MadeUp]:
         return [each for each in self.made if each.series_uid == series_uid]
+
+
+def parts_of(answer: Answer) -> list[tuple[dict[str, str], bytes]]:
+    """The headers and the content of each part of a body, which is checked byte by byte (RFC 2046 §5.1.1)."""
+    found = re.fullmatch(r'multipart/related; type="([^"]+)"; boundary=(\w+)', answer.kind)
+    assert found is not None
+    delimiter = f"--{found[2]}".encode()
+    begin, *parts, end = (b"\r\n" + answer.body).split(b"\r\n" + delimiter)
+    assert (begin, end) == (b"", b"--\r\n")
+    split = []
+    for part in parts:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        assert headers["Content-Length"] == str(len(content))
+        assert headers["Content-Type"].partition(";")[0] == found[1]
+        split.append((headers, content))
+    return split
 
 
 def path_of(made: MadeUp, level: str = "instances") -> str:

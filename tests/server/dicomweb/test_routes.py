@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bulkdl.model.ids import StudyUid
-from tests.server.dicomweb.conftest import UMLAUT, Web
+from bulkdl.server.catalogue import Root
+from tests.server.dicomweb.conftest import UMLAUT, Web, parts_of, path_of
+from tests.support.dicom_files import instances, write_folder
+from tests.support.served import served
 
 OHIF_STUDIES = "?limit=101&offset=0&fuzzymatching=false&includefield=00081030%2C00080060"
 
@@ -179,3 +184,95 @@ async def test_addresses_have_the_port_where_the_client_leaves_it_out(web: Web) 
         (one,) = await found(web, "/studies?limit=1", headers={"Host": host})
         assert one["00081190"]["Value"][0].startswith(f"{url}/dicom-web/studies/")
     assert (await web.server.ask("/dicom-web/studies", headers={"Host": "evil.example"})).status == 421
+
+
+# --- retrieval --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        'multipart/related; type="application/dicom"; transfer-syntax=*',
+        'multipart/related; type="application/dicom"',
+        "multipart/related; type=application/dicom; transfer-syntax=1.2.840.10008.1.2.1",
+        "*/*",
+        "",
+    ],
+)
+async def test_objects_come_as_parts_byte_by_byte(web: Web, accept: str) -> None:
+    made = web.made[0]
+    of_level = {
+        "studies": [each for each in web.made if each.study_uid == made.study_uid],
+        "series": web.of(made.series_uid),
+        "instances": [made],
+    }
+    boundaries = set()
+    for level, wanted in of_level.items():
+        answer = await web.server.ask(path_of(made, level), headers={"Accept": accept})
+        assert answer.status == 200
+        parts = {headers["Content-Location"]: (headers["Content-Type"], body) for headers, body in parts_of(answer)}
+        kind = "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+        assert parts == {web.server.origin + path_of(each): (kind, each.content) for each in wanted}
+        assert answer.headers.keys() & {"Transfer-Encoding", "Content-Length"}
+        boundaries.add(answer.kind)
+    assert len(boundaries) == 3
+
+
+async def test_a_single_instance_can_be_continued_and_is_not_sent_twice(web: Web) -> None:
+    made = web.made[0]
+    accept = {"Accept": "application/dicom"}
+    whole = await web.server.ask(path_of(made), headers=accept)
+    assert (whole.status, whole.kind, whole.body) == (200, "application/dicom", made.content)
+    assert whole.headers["Content-Length"] == str(len(made.content))
+    rest = await web.server.ask(
+        path_of(made), headers={**accept, "Range": "bytes=100-", "If-Range": whole.headers["ETag"]}
+    )
+    assert (rest.status, rest.body) == (206, made.content[100:])
+    same = await web.server.ask(path_of(made), headers={**accept, "If-None-Match": whole.headers["ETag"]})
+    assert (same.status, same.body) == (304, b"")
+    head = await web.server.ask(path_of(made), method="HEAD", headers=accept)
+    assert (head.status, head.headers["Content-Length"], head.body) == (200, str(len(made.content)), b"")
+
+
+async def test_what_cannot_be_sent_as_it_is_stored_is_refused(web: Web) -> None:
+    made = web.made[0]
+    for accept, level in (
+        ('multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.90', "studies"),
+        ("application/dicom; transfer-syntax=1.2.840.10008.1.2", "instances"),
+        ("application/dicom", "series"),
+        ("image/jpeg", "instances"),
+        ("application/zip", "studies"),
+    ):
+        answer = await web.server.ask(path_of(made, level), headers={"Accept": accept})
+        assert (answer.status, answer.document["error"]) == (406, "not-acceptable"), accept
+
+
+async def test_what_does_not_exist_or_is_hidden_is_not_found(web: Web) -> None:
+    made, other = web.made[0], web.made[-1]
+    study = f"/dicom-web/studies/{made.study_uid}"
+    for path in (
+        "/dicom-web/studies/1.2.3",
+        f"{study}/series/{other.series_uid}",
+        f"{study}/series/{made.series_uid}/instances/{other.sop_uid}",
+        f"{study}/series/{made.series_uid}/instances/..%2F..%2Fetc",
+        *(path_of(web.secret, level) for level in ("studies", "series", "instances")),
+    ):
+        answer = await web.server.ask(path)
+        assert (answer.status, answer.kind, answer.document["error"]) == (404, "application/json", "not-found"), path
+    token = await web.server.log_in("alice", "pass: word")
+    assert (await web.server.ask(path_of(web.secret), token=token)).status == 200
+
+
+async def test_a_file_that_has_changed_is_never_a_part_of_an_answer(tmp_path: Path) -> None:
+    made = write_folder(tmp_path / "served", instances(series=1, per_series=2, rows=512))
+    first, last = sorted(made, key=lambda each: each.path)
+    async with served(Root(tmp_path / "served"), catalogue=tmp_path / "catalog.sqlite") as server:
+        (tmp_path / "served" / last.path).write_bytes(b"changed")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await server.ask(path_of(last, "series"))
+        assert "has changed since the scan" in (server.log[-1].note or "")
+        (tmp_path / "served" / first.path).write_bytes(b"changed")
+        for accept in ("*/*", "application/dicom"):
+            answer = await server.ask(path_of(first), headers={"Accept": accept})
+            assert (answer.status, answer.document["error"]) == (500, "internal-server-error")
+            assert str(tmp_path) not in answer.body.decode()
