@@ -15,6 +15,7 @@ import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tests.benchmarks.archive import Archive
 
@@ -27,8 +28,9 @@ _CLOSED_BY_CLIENT: Final = 499  # in the log of nginx
 class Run:
     """One run of one command. Seconds and bytes.
 
-    `first_request_seconds` is from the start to the first request, `first_seconds` to the first object requested.
-    `sent_bytes` are those of the bodies of all objects.
+    `first_request_seconds` is from the start to the first request, `first_seconds` to the first object requested,
+    `last_seconds` to the moment at which the last file `*.dcm` was in its place. `sent_bytes` are those of the bodies
+    of all objects.
     """
 
     seconds: float
@@ -40,11 +42,12 @@ class Run:
     status: int
     first_seconds: float | None = None
     first_request_seconds: float | None = None
+    last_seconds: float | None = None
     sent_bytes: int = 0
 
 
-def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ()) -> Run:
-    """Run `command` to its end, or kill it after five minutes; its words go nowhere."""
+def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = (), out: Path | None = None) -> Run:
+    """Run `command`, which writes to `out`, to its end, or kill it after five minutes; its words go nowhere."""
     mark, started_at, started = archive.mark(), time.time(), time.perf_counter()
     # As it is where it was installed: Python keeps what it compiled.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -66,6 +69,7 @@ def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ())
     process.returncode = os.waitstatus_to_exitcode(status)
     asked = archive.since(mark)
     objects = [one for one in asked if one.is_object]
+    placed = max((path.stat().st_ctime for path in out.rglob("*.dcm")), default=None) if out is not None else None
     return Run(
         seconds=seconds,
         user_seconds=used.ru_utime,
@@ -76,6 +80,7 @@ def run(command: Sequence[str], archive: Archive, *, inside: Sequence[str] = ())
         status=process.returncode,
         first_seconds=min(one.at for one in objects) - started_at if objects else None,
         first_request_seconds=min(one.at for one in asked) - started_at if asked else None,
+        last_seconds=placed - started_at if placed is not None else None,
         sent_bytes=sum(one.size_bytes for one in objects),
     )
 

@@ -93,8 +93,8 @@ def _alone(result: Result) -> Iterator[Goal]:
 
 
 def _share_of_line(result: Result, line: Line) -> Goal:
-    """From the first request of an object to the end of the command; the line is what TCP can carry over it."""
-    seconds = _median(one.seconds - (one.first_seconds or 0.0) for one in result.runs[OURS])
+    """From the first request of an object until the last is in its place; the line is what TCP can carry over it."""
+    seconds = _median((one.last_seconds or one.seconds) - (one.first_seconds or 0.0) for one in result.runs[OURS])
     rate = result.size_bytes / 1e6 / seconds
     text = f"{rate:.1f} of {line.payload_mb:.1f} MB/s, {rate / line.payload_mb:.0%}"
     wanted = f"{_LINK_SHARE:.0%} of the link from the first object to the last"

@@ -161,7 +161,7 @@ def compare(scenario: Scenario, places: Places, *, rounds: int, say: Say) -> Res
                 continue
             out = places.disk / f"{scenario.name}-out"
             os.sync()
-            one = run(make(out), archive, inside=inside)
+            one = run(make(out), archive, inside=inside, out=out)
             result.runs[name].append(one)
             result.wrong[name] += _missing(out, instances)
             if name not in {OURS, FLOOR}:
