@@ -90,6 +90,12 @@ class Frames:
         """The number of frames; 0 where they cannot be separated."""
         return len(self._firsts or ())
 
+    def places(self, index: int) -> tuple[tuple[int, int], ...]:
+        """Where the fragments of a frame, counted from 0, lie in the file: the offset and the length of each."""
+        firsts = self._firsts or ()
+        end = firsts[index + 1] if index + 1 < len(firsts) else len(self._offsets)
+        return tuple((self._offsets[one], self._lengths[one]) for one in range(firsts[index], end))
+
     def __iter__(self) -> Iterator[bytes]:
         """The bytes of each frame."""
         for fragments in self._fragments_by_frame():

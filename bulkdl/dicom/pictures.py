@@ -1,4 +1,4 @@
-"""Make pictures of an instance: a PNG of a frame, or a thumbnail, a small JPEG of its middle frame.
+"""Make pictures of an instance: a PNG or JPEG of a frame, or a thumbnail, a small JPEG of its middle frame.
 
 Grey values are transformed by the modality LUT and a window: the one that is asked for, else the first VOI window or
 VOI LUT of the instance, else the range of values. gdcm may crash its process on a corrupt frame: it is the last decoder
@@ -52,13 +52,15 @@ _SAMPLES_PER_PIXEL_SHOWN: Final = 4  # in each direction; the rest of a large im
 class PictureOptions:
     """What is shown: a frame, counted from 0, or the middle one; at most `size` pixels wide and high.
 
-    `centre` and `width` are a window in the units that the modality LUT gives. None is what the instance says.
+    `centre` and `width` are a window in the units that the modality LUT gives. None is what the instance says. `form`
+    is PNG or JPEG.
     """
 
     frame: int | None = None
     size: int | None = None
     centre: float | None = None
     width: float | None = None
+    form: str = "PNG"
 
 
 def thumbnail(path: Path, *, size: int = 128) -> bytes:
@@ -73,14 +75,14 @@ def thumbnail(path: Path, *, size: int = 128) -> bytes:
 
 
 def picture(path: Path, options: PictureOptions) -> bytes:
-    """A PNG of a frame: 8 bits of grey or of each of three colours.
+    """A PNG or JPEG of a frame: 8 bits of grey or of each of three colours.
 
     Raises:
         InvalidInstance: there is no pixel data or no such frame, it is too large, or it cannot be decoded.
         ConfigurationError: numpy or Pillow is not installed.
     """
     with _drawing(path, "pictures need") as file:
-        return _draw(file, options, "PNG", is_safe_only=False)
+        return _draw(file, options, options.form, is_safe_only=False)
 
 
 @contextmanager

@@ -27,10 +27,13 @@ class Inspection(StrEnum):
 
     THUMBNAIL = "thumbnail"  # a JPEG
     TAGS = "tags"  # a list of `TagText`
-    PICTURE = "picture"  # a PNG; takes `PictureOptions`
+    PICTURE = "picture"  # a PNG or JPEG; takes `PictureOptions`
     FACTS = "facts"  # those of `frame_facts`
     MASK = "mask"  # a PNG of a segmentation over an image, which is another file, and its frame or None
     CONTOURS = "contours"  # those of a structure set, likewise
+    METADATA = "metadata"  # DICOM JSON; takes the address of the bulk data
+    FRAMES = "frames"  # `BulkData` of frames; takes their numbers, from 1
+    BULK_DATA = "bulk-data"  # `BulkData` of an element; takes its place in the data set
 
 
 class Inspector:

@@ -1,12 +1,15 @@
 """The process of `Inspector`: reads files with a limit of the memory that they may take."""
 
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from bulkdl.dicom.bulk_data import read_bulk_data, read_frames
 from bulkdl.dicom.frame_facts import read_frame_facts
+from bulkdl.dicom.json_model import read_json
 from bulkdl.dicom.overlays import contours, mask
 from bulkdl.dicom.pictures import picture, thumbnail
 from bulkdl.dicom.tags import read_tags
@@ -31,7 +34,7 @@ def main() -> None:
 def _answer(question: tuple[Inspection, ServedFile, Any]) -> Any:
     what, file, more = question
     try:
-        return _read(what, _path_of(file), more)
+        return _READERS[what](_path_of(file), more)
     except BulkdlError as error:
         return error
     except (OSError, MemoryError) as error:
@@ -46,21 +49,23 @@ def _path_of(file: ServedFile) -> Path:
     return file.target or file.path
 
 
-def _read(what: Inspection, path: Path, more: Any) -> Any:
-    match what:
-        case Inspection.THUMBNAIL:
-            return thumbnail(path)
-        case Inspection.TAGS:
-            return read_tags(path)
-        case Inspection.PICTURE:
-            return picture(path, more)
-        case Inspection.FACTS:
-            return read_frame_facts(path)
-        case Inspection.MASK:
-            image, frame = more
-            return mask(path, _path_of(image), frame)
-        case Inspection.CONTOURS:
-            return contours(path, _path_of(more))
+def _mask(path: Path, more: Any) -> bytes:
+    image, frame = more
+    return mask(path, _path_of(image), frame)
+
+
+_READERS: Final[Mapping[Inspection, Callable[[Path, Any], Any]]] = {
+    Inspection.THUMBNAIL: lambda path, _: thumbnail(path),
+    Inspection.TAGS: lambda path, _: read_tags(path),
+    Inspection.PICTURE: picture,
+    Inspection.FACTS: lambda path, _: read_frame_facts(path),
+    Inspection.MASK: _mask,
+    Inspection.CONTOURS: lambda path, image: contours(path, _path_of(image)),
+    Inspection.METADATA: read_json,
+    Inspection.FRAMES: read_frames,
+    Inspection.BULK_DATA: read_bulk_data,
+}
+"""What reads a file for each inspection."""
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
@@ -213,23 +213,45 @@ class ServerThreads:
         notes: Sequence[str] = (),
         more: Callable[[], Awaitable[None]] | None = None,
     ) -> web.StreamResponse:
-        """Send `first`, then `chunks` as they are made. `notes` are read after the last chunk.
+        """Send `first`, then `chunks` as they are made: as `stream_body`.
 
-        An empty chunk stands for what `more` waits for. If that or a chunk fails the connection is ended, so that the
-        client takes nothing for complete.
+        An empty chunk stands for what `more` waits for.
         """
-        response = Stream(headers=headers)
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
+        return await stream_body(request, headers, self._made(first, chunks, more), notes=notes)
+
+    async def _made(
+        self, first: Sequence[bytes], chunks: Iterator[bytes], more: Callable[[], Awaitable[None]] | None
+    ) -> AsyncGenerator[bytes, None]:
         try:
             for chunk in first:
-                await response.send(chunk)
-            while (chunk := await self.do(next, chunks, None)) is not None:
-                if chunk:
-                    await response.send(chunk)
+                yield chunk
+            while (made := await self.do(next, chunks, None)) is not None:
+                if made:
+                    yield made
                 elif more is not None:
                     await more()
+        finally:
+            if isinstance(chunks, Generator):
+                with suppress(ValueError):  # a thread may still be making a chunk for a client that has left
+                    chunks.close()
+
+
+async def stream_body(
+    request: web.Request, headers: Mapping[str, str], chunks: AsyncGenerator[bytes, None], *, notes: Sequence[str] = ()
+) -> web.StreamResponse:
+    """Send `chunks` as they are made. `notes` are read after the last chunk.
+
+    If one fails the connection is ended, so that the client takes nothing for complete.
+    """
+    response = Stream(headers=headers)
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    async with aclosing(chunks):
+        try:
+            async for chunk in chunks:
+                if chunk:
+                    await response.send(chunk)
             await response.write_eof()
         except ConnectionError as error:
             response.break_off(request, "; ".join((*notes, client_left(error))))
@@ -237,11 +259,7 @@ class ServerThreads:
             response.break_off(request, "; ".join((*notes, str(error))))
         else:
             response.note = "; ".join(notes) or None
-        finally:
-            if isinstance(chunks, Generator):
-                with suppress(ValueError):  # a thread may still be making a chunk for a client that has left
-                    chunks.close()
-        return response
+    return response
 
 
 def send_content(

@@ -17,7 +17,7 @@ from aiohttp import BasicAuth, web
 from bulkdl.errors import BulkdlError
 from bulkdl.model.text import one_line
 from bulkdl.server.access import CredentialProblem, Viewer
-from bulkdl.server.catalogue import CatalogueView
+from bulkdl.server.catalogue import CatalogueView, ServedFile
 from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb.media_types import JSON, Offer, read_accept
 from bulkdl.server.passwords import digest_of
@@ -71,8 +71,12 @@ class DicomWebRequest:
         header = ", ".join(self.http.headers.getall("Accept", ()))
         return read_accept(self.http.query.get("accept") or header)
 
+    def address_of(self, file: ServedFile) -> str:
+        """The address of an instance of the Study in the path."""
+        return f"{self.url}/studies/{self.uid('study')}/series/{file.series_uid}/instances/{file.sop_uid}"
+
     def uid(self, name: str) -> str:
-        """A UID in the path."""
+        """A UID in the path, or what else it has by this name; empty if it has none."""
         return self.http.match_info.get(name, "")
 
 

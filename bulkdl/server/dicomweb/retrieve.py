@@ -8,7 +8,6 @@ Source: PS3.18 §10.4.1.1.1 and §10.4.3.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -63,13 +62,8 @@ async def _check(request: DicomWebRequest, offers: list[Offer]) -> None:
 
 async def _send_parts(request: DicomWebRequest, files: RequestedFiles) -> web.StreamResponse:
     multipart = Multipart(DICOM)
-    study = f"{request.url}/studies/{request.uid('study')}"
-    pieces = file_parts(multipart, files, partial(_location, study))
+    pieces = file_parts(multipart, files, request.address_of)
     headers = {"Content-Type": multipart.content_type}
     do = request.context.threads.do
     first = await do(next, pieces, b"")
     return await request.context.threads.stream(request.http, headers, pieces, first, more=files.more)
-
-
-def _location(study: str, file: ServedFile) -> str:
-    return f"{study}/series/{file.series_uid}/instances/{file.sop_uid}"

@@ -6,12 +6,16 @@ from aiohttp import web
 
 from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb.exchange import ROOT, Guard
+from bulkdl.server.dicomweb.frames import bulk_data, frames
+from bulkdl.server.dicomweb.metadata import BULK_DATA, metadata
+from bulkdl.server.dicomweb.rendered import rendered, thumbnail
 from bulkdl.server.dicomweb.retrieve import retrieve
 from bulkdl.server.dicomweb.search import LEVELS, answer_search
 
 STUDY: Final = f"{ROOT}/studies/{{study}}"
 SERIES: Final = f"{STUDY}/series/{{series}}"
 INSTANCE: Final = f"{SERIES}/instances/{{instance}}"
+FRAMES: Final = f"{INSTANCE}/frames/{{frames}}"
 
 
 def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
@@ -21,3 +25,9 @@ def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
         router.add_get(f"{ROOT}{path}", guard.handler(answer_search(level)))
     for path in (STUDY, SERIES, INSTANCE):
         router.add_get(path, guard.handler(retrieve))
+        router.add_get(f"{path}/metadata", guard.handler(metadata))
+    for path in (SERIES, INSTANCE, FRAMES):
+        router.add_get(f"{path}/rendered", guard.handler(rendered))
+        router.add_get(f"{path}/thumbnail", guard.handler(thumbnail))
+    router.add_get(FRAMES, guard.handler(frames))
+    router.add_get(f"{INSTANCE}/{BULK_DATA}/{{place:.+}}", guard.handler(bulk_data))

@@ -13,6 +13,7 @@ from bulkdl.model.ids import StudyUid
 from bulkdl.server.catalogue import Root
 from tests.server.dicomweb.conftest import UMLAUT, Web, parts_of, path_of
 from tests.support.dicom_files import instances, write_folder
+from tests.support.dicom_samples import encapsulated, jpeg
 from tests.support.served import served
 
 OHIF_STUDIES = "?limit=101&offset=0&fuzzymatching=false&includefield=00081030%2C00080060"
@@ -276,3 +277,112 @@ async def test_a_file_that_has_changed_is_never_a_part_of_an_answer(tmp_path: Pa
             answer = await server.ask(path_of(first), headers={"Accept": accept})
             assert (answer.status, answer.document["error"]) == (500, "internal-server-error")
             assert str(tmp_path) not in answer.body.decode()
+
+
+# --- metadata, frames, pictures ---------------------------------------------------------------------------------------
+
+
+async def test_metadata_has_all_attributes_and_addresses_of_pixels(web: Web) -> None:
+    made = web.made[0]
+    for level, count in (("studies", 6), ("series", 3), ("instances", 1)):
+        assert len(await found(web, path_of(made, level).removeprefix("/dicom-web") + "/metadata")) == count
+    (one,) = await found(web, path_of(made).removeprefix("/dicom-web") + "/metadata")
+    assert one["00280010"] == {"vr": "US", "Value": [8]}
+    assert one["00100010"]["Value"] == [{"Alphabetic": f"PATIENT^{made.patient_id[-8:]}"}]
+    assert one["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]
+    address = one["7FE00010"]["BulkDataURI"]
+    assert address == f"{web.server.origin}{path_of(made)}/bulkdata/7FE00010"
+    ((headers, pixels),) = parts_of(await web.server.ask(address.removeprefix(web.server.origin)))
+    assert headers["Content-Type"] == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    assert len(pixels) == 128
+    assert made.content.endswith(pixels)
+    (umlaut,) = await found(web, f"/studies/{UMLAUT}/metadata")
+    assert umlaut["00100010"]["Value"] == [{"Alphabetic": "Müller^Jörg"}]
+    assert umlaut["00080005"]["Value"] == ["ISO_IR 192"]
+
+
+async def test_metadata_of_a_file_that_cannot_be_read_are_its_uids(web: Web, tmp_path: Path) -> None:
+    made = web.of(web.made[0].series_uid)
+    broken = made[1]
+    path = tmp_path / "served" / broken.path
+    path.write_bytes(broken.content[:-64])
+    web.server.catalogue.scan([Root(tmp_path / "served")])
+    series = await found(web, path_of(broken, "series").removeprefix("/dicom-web") + "/metadata")
+    (short,) = (one for one in series if one["00080018"]["Value"] == [broken.sop_uid])
+    assert set(short) == {"00080005", "00080018", "0020000D", "0020000E"}
+    assert len(series) == 3
+    assert broken.sop_uid in (web.server.log[-1].note or "")
+    answer = await web.server.ask(f"{path_of(broken)}/metadata")
+    assert (answer.status, answer.document["error"]) == (500, "internal-server-error")
+
+
+async def test_frames_are_the_bytes_of_the_file(web: Web) -> None:
+    made, kind = web.made[0], "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    for accept in (
+        "multipart/related; type=application/octet-stream; transfer-syntax=*",  # OHIF
+        'multipart/related; type="*/*"',  # dicomweb-client
+        'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1',
+        "*/*",
+    ):
+        answer = await web.server.ask(f"{path_of(made)}/frames/1", headers={"Accept": accept})
+        ((headers, frame),) = parts_of(answer)
+        assert (headers["Content-Type"], len(frame), made.content.endswith(frame)) == (kind, 128, True), accept
+    single = await web.server.ask(f"{path_of(made)}/frames/1", headers={"Accept": "application/octet-stream"})
+    assert (single.kind, len(single.body), made.content.endswith(single.body)) == (kind, 128, True)
+
+
+async def test_compressed_frames_are_sent_as_they_are_stored(tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    frames = [jpeg(bytes(index) + b"x") for index in range(3)]
+    (tmp_path / "served" / "file.dcm").write_bytes(encapsulated(frames, NumberOfFrames=3))
+    instance = "/dicom-web/studies/1.2.3.2/series/1.2.3.3/instances/1.2.3.4"
+    async with served(Root(tmp_path / "served"), catalogue=tmp_path / "catalog.sqlite") as server:
+        for accept in (
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            'multipart/related; type="image/jls"',
+            "multipart/related; type=image/*; transfer-syntax=1.2.840.10008.1.2.4.80",
+        ):
+            answer = await server.ask(f"{instance}/frames/3,1", headers={"Accept": accept})
+            (third, first) = parts_of(answer)
+            assert third[0]["Content-Type"] == "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80"
+            assert third[0]["Content-Location"] == f"{server.origin}{instance}/frames/3"
+            assert [first[1].rstrip(b"\0"), third[1].rstrip(b"\0")] == [frames[0], frames[2]]
+        whole = parts_of(await server.ask(f"{instance}/bulkdata/7FE00010"))
+        assert [frame.rstrip(b"\0") for _, frame in whole] == frames
+        for path, accept, status in (
+            ("frames/4", "*/*", 404),
+            ("frames/0", "*/*", 404),
+            ("frames/1,x", "*/*", 404),
+            ("frames/4/rendered", "*/*", 404),
+            ("bulkdata/00280010", "*/*", 404),
+            ("bulkdata/a/b", "*/*", 404),
+            ("frames/1", "application/octet-stream", 406),
+            ("frames/1", 'multipart/related; type="image/jpeg"', 406),
+            ("frames/1", "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1", 406),
+            ("rendered", "*/*", 406),
+            ("rendered", "image/gif", 406),
+        ):
+            refused = await server.ask(f"{instance}/{path}", headers={"Accept": accept})
+            assert (refused.status, refused.kind) == (status, "application/json"), (path, accept)
+
+
+async def test_pictures_are_jpeg_or_what_the_client_takes(web: Web) -> None:
+    made = web.made[0]
+    jpeg_, png = (b"\xff\xd8", "image/jpeg"), (b"\x89P", "image/png")
+    for path, accept, wanted in (
+        (f"{path_of(made)}/rendered", "*/*", jpeg_),
+        (f"{path_of(made)}/rendered", "image/png", png),
+        (f"{path_of(made)}/rendered", "image/gif, image/*;q=0.5", jpeg_),
+        (f"{path_of(made)}/rendered?window=40,400,linear&viewport=4,4", "*/*", jpeg_),
+        (f"{path_of(made, 'series')}/rendered", "image/png;q=0.5, image/jpeg;q=0.1", png),
+        (f"{path_of(made)}/frames/1/rendered", "image/jpeg", jpeg_),
+        (f"{path_of(made)}/thumbnail", "*/*", jpeg_),
+        (f"{path_of(made, 'series')}/thumbnail", "*/*", jpeg_),
+    ):
+        answer = await web.server.ask(path, headers={"Accept": accept})
+        assert (answer.status, answer.body[:2], answer.kind) == (200, *wanted), path
+    both = await web.server.ask(f"{path_of(made)}/frames/1,1/rendered")
+    assert [content[:2] for _, content in parts_of(both)] == [b"\xff\xd8"] * 2
+    for query in ("window=1", "window=1,0", "window=a,b,linear", "window=nan,1", "viewport=x"):
+        answer = await web.server.ask(f"{path_of(made)}/rendered?{query}")
+        assert answer.status == 400, query
