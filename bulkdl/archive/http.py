@@ -162,6 +162,8 @@ class HttpClient:
                     raise await self._error(response, request, elsewhere)
                 self.retrier.began(response.waited_seconds, response.length or 0)
                 body = HttpBody(response, self._access, token)
+                if request.may_be_incomplete and "Content-Range" not in body.headers:
+                    body.is_part = False
                 if body.is_part:
                     body.check_part(rest)
                 with _failing_elsewhere(elsewhere):
@@ -216,6 +218,9 @@ class HttpClient:
             return "; an API key may be needed: give --api-key or set BULKDL_API_KEY"
         if identity is Identity.KEY:
             return "; the archive may not accept this API key"
+        if identity is Identity.AUTHORIZATION:
+            is_known = credentials.authorization is not None
+            return "" if is_known else "; if it needs a login, give --username, or --api-key for a token"
         if identity is not Identity.NONE and credentials.username is None:
             return "; if this is restricted, log in with --username"
         return ""
@@ -227,6 +232,11 @@ class HttpClient:
 
         With the token that was sent, and the host that answered if it is not the archive's.
         """
+        if request.accept is not None:
+            headers = {**headers, "Accept": request.accept}
+        authorization = self._access.credentials.authorization
+        if authorization is not None and request.identity is Identity.AUTHORIZATION:
+            headers = {**headers, "Authorization": authorization}
         query, key = request.query, self._access.credentials.api_key
         if key is not None and request.identity is Identity.KEY:
             if self._access.credentials.is_key_in_query:

@@ -26,6 +26,7 @@ class Identity(Enum):
     KEY = auto()  # the API key, if there is one
     TOKEN_IF_ANY = auto()  # the token of a login, if there is one; guests send none
     TOKEN = auto()  # the token of a login; the guest's if there is no other
+    AUTHORIZATION = auto()  # the name and the password, or the API key, in the header of RFC 9110; guests send none
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ Content: TypeAlias = Pairs | Upload
 class Request:
     """`name` stands in messages. `path` is relative to the archive's base address. A `form` or an `upload` is posted.
 
-    An `address` is requested as it is written, instead of the path and the query; it may be a secret. Answers with a
-    status of `read_statuses` are read like successes.
+    An `address` is requested as it is written, instead of the path and the query; it may be a secret. `accept` is the
+    media type to ask for. Answers with a status of `read_statuses` are read like successes. `may_be_incomplete`: a 206
+    without a range is an answer to the whole request, which lacks some of what there is.
     """
 
     name: str
@@ -76,6 +78,8 @@ class Request:
     address: str | None = field(default=None, repr=False)
     upload: Upload | None = None
     read_statuses: frozenset[int] = frozenset()
+    accept: str | None = None
+    may_be_incomplete: bool = False
 
     @property
     def content(self) -> Content | None:

@@ -20,7 +20,7 @@ from bulkdl.archive.base import Archive, Rest
 from bulkdl.archive.http import HttpClient, redirected
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.http_transport import HttpTransport
-from bulkdl.archive.request import Request, ServiceRules, Upload
+from bulkdl.archive.request import Identity, Request, ServiceRules, Upload
 from bulkdl.errors import (
     AccessDenied,
     ArchiveUnreachable,
@@ -740,6 +740,37 @@ async def test_cookies_are_not_kept() -> None:
             await client.collections()
             await client.collections()
         assert "cookie" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    ("credentials", "header"),
+    [
+        (Credentials(username="\u00e4lice", password="s:ecret"), "Basic w6RsaWNlOnM6ZWNyZXQ="),  # noqa: S106 - made up
+        (Credentials(api_key="token"), "Bearer token"),
+        (Credentials(), None),
+    ],
+    ids=["basic", "bearer", "none"],
+)
+async def test_a_login_without_tokens_is_sent_where_a_request_asks_for_it(
+    credentials: Credentials, header: str | None
+) -> None:
+    access = Access(credentials=credentials)
+    async with FaultyServer(in_turn(json("[]"))) as server, sending(server.url, access=access) as client:
+        await client.read_once(Request("x", "x", identity=Identity.AUTHORIZATION, accept="application/dicom+json"))
+        await client.read_once(Request("x", "x"))
+    first, second = server.requests
+    assert (first.headers.get("authorization"), first.headers["accept"]) == (header, "application/dicom+json")
+    assert ("authorization" in second.headers, second.headers["accept"]) == (False, "*/*")
+
+
+async def test_an_answer_may_be_incomplete_where_a_request_says_so() -> None:
+    async with FaultyServer(in_turn(answer(b"some", status=206))) as server, sending(server.url) as client:
+        assert await client.read_once(Request("x", "x", may_be_incomplete=True)) == (
+            "application/octet-stream",
+            b"some",
+        )
+        with pytest.raises(UnexpectedAnswer, match="a part where the whole was requested"):
+            await client.read_once(Request("x", "x"))
 
 
 async def _patient_data() -> AsyncGenerator[bytes | memoryview, None]:
