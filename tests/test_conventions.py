@@ -69,6 +69,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "archive/idc/index_rows.py": "archive/idc/test_catalogue.py",  # rows, as above
     "archive/drs/*.py": "archive/drs/test_archive.py",  # from a manifest to a mirror; pure rules in test_rules.py
     "archive/dicomweb/paths.py": "archive/dicomweb/test_questions.py",  # addresses, which are made of questions
+    "archive/dicomweb/*.py": "archive/dicomweb/test_archive.py",  # searches and bodies, over real sockets
     "archive/request.py": "archive/nbia/test_families.py",  # plain values that dialects make
     "archive/nbia/endpoints/*.py": "archive/nbia/test_endpoints.py",  # tables; the test goes over every line
     "cli/commands/*.py": "cli/test_commands.py",  # options and one call each; the test runs the commands

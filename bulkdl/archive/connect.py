@@ -18,7 +18,7 @@ from bulkdl.archive.nbia.archive import NbiaArchive, capabilities_of
 from bulkdl.archive.nbia.dialects import DIALECTS
 from bulkdl.archive.pathdb import CAPABILITIES as PATHDB_CAPABILITIES
 from bulkdl.archive.pathdb import PathDbArchive
-from bulkdl.archive.profiles import DRS, Profile
+from bulkdl.archive.profiles import DICOMWEB, DRS, Profile
 from bulkdl.archive.routed import RoutedArchive, routed_capabilities
 from bulkdl.archive.supporting_files import SupportedArchive, SupportingFiles
 from bulkdl.archive.transports import OpenTransport
@@ -36,6 +36,12 @@ def _data_commons(profile: Profile, http: HttpClient) -> Archive:
     return DrsArchive(profile, http)
 
 
+def _dicomweb(profile: Profile, http: HttpClient) -> Archive:
+    from bulkdl.archive.dicomweb.archive import DicomwebArchive  # noqa: PLC0415 - late, as above
+
+    return DicomwebArchive(profile, http)
+
+
 _SERVICE_POLICY: Final = RetryPolicy(max_attempts=3, give_up_after_seconds=10.0)
 _SERVICE_REQUESTS: Final = 4
 _FORMS: Final[Mapping[str, Form]] = {
@@ -43,6 +49,7 @@ _FORMS: Final[Mapping[str, Form]] = {
     "idc": IdcArchive,
     "idc-gcs": IdcArchive,
     DRS: _data_commons,
+    DICOMWEB: _dicomweb,
     "pathdb": PathDbArchive,
 }
 
@@ -119,6 +126,10 @@ def capabilities(profile: Profile) -> Capabilities:
         from bulkdl.archive.drs.archive import CAPABILITIES as DRS_CAPABILITIES  # noqa: PLC0415 - late, as above
 
         return DRS_CAPABILITIES
+    if profile.kind == DICOMWEB:
+        from bulkdl.archive.dicomweb.archive import CAPABILITIES as DICOMWEB_CAPABILITIES  # noqa: PLC0415 - late, too
+
+        return DICOMWEB_CAPABILITIES
     if _FORMS.get(profile.kind) is PathDbArchive:
         return PATHDB_CAPABILITIES
     dialect = DIALECTS.get(profile.with_endpoints.kind)

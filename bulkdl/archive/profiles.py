@@ -24,6 +24,9 @@ ROUTED: Final = "routed"
 DRS: Final = "drs"
 """The kind of a data commons of Gen3, whose objects have DRS identifiers."""
 
+DICOMWEB: Final = "dicomweb"
+"""The kind of a server of DICOMweb (PS3.18); only an address with this kind before it names one."""
+
 _NBIA: Final = "https://nbia.cancerimagingarchive.net/nbia-api/services"
 
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -42,7 +45,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 _HOST: Final = re.compile(r"[\w.:-]+", re.ASCII)  # names of other alphabets in their xn-- form
 
-_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", DRS, "pathdb", ROUTED)
+_KINDS: Final = ("nbia", "nbia-v1", "nbia-v2", "nbia-v4", "tcia-v3", "idc", "idc-gcs", DRS, "pathdb", DICOMWEB, ROUTED)
 
 # Ends of paths by which a kind is known. Bindaas, the platform of TCIA v3, has a resource behind the version.
 _NBIA_ADDRESS: Final = re.compile(r"(?P<base>/nbia-api/services)(?:/(?P<version>v[124]))?$")

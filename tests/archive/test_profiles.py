@@ -43,6 +43,7 @@ def test_every_built_in_name_is_an_archive(name: str) -> None:
         ("tcia-v3+http://host/a", "http://host/a/", "tcia-v3"),
         ("idc+http://localhost:8080", "http://localhost:8080/", "idc"),
         ("idc-gcs+https://host", "https://host/", "idc-gcs"),
+        ("dicomweb+https://host/dcm4chee-arc/aets/A/rs/?token=x", "https://host/dcm4chee-arc/aets/A/rs/", "dicomweb"),
     ],
 )
 def test_the_kind_follows_from_the_address(address: str, url: str, kind: str) -> None:
@@ -73,7 +74,7 @@ def test_a_user_may_send_a_built_in_name_elsewhere() -> None:
         ("tica", "did you mean tcia"),
         ("nothing-like-it", "known: crdc, demo, demo-idc, demo-pathdb, idc, idc-gcs, nbia, nbia-v1, nbia-v2, nlst, "),
         ("https://example.org/", "its path matches no kind of archive"),
-        ("dicomweb+https://example.org/", "'dicomweb' is not a kind of archive"),
+        ("fhir+https://example.org/", "'fhir' is not a kind of archive"),
         ("ftp://example.org/nbia-api/services", "not an http or https address"),
         ("https:///nbia-api/services", "not an http or https address"),
         ("https://[::1/nbia-api/services", "not an http or https address"),

@@ -1,1 +1,1 @@
-"""DICOMweb (PS3.18): how its responses are read."""
+"""DICOMweb (PS3.18): searches for what a server has, and the retrieval of it."""
