@@ -74,7 +74,11 @@ def _credentials(options: ArchiveOptions, name: str, terms: ArchiveTerms) -> Cre
     if "password_file" in options.given and options.username is None:
         raise ConfigurationError("--password-file requires --username")
     if options.username is None:
-        return Credentials()
+        return Credentials(api_key=key)
+    if key is not None and {"api_key", "username"} <= options.given:
+        raise ConfigurationError("give either --api-key or --username: the archive takes one of them")
+    if key is not None and "api_key" in options.given:
+        return Credentials(api_key=key)
     return Credentials(username=options.username, password=_password(options.username, options.password_file))
 
 

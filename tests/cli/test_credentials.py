@@ -148,6 +148,34 @@ def test_the_key_goes_to_an_archive_that_takes_one() -> None:
     assert choose_archive(replace(options(V3), api_key="k")).access.credentials == Credentials(api_key="k")
 
 
+LOGIN = Credentials(username="me", password="p")  # noqa: S106 - made up
+WEB = "dicomweb+https://archive.test/dicom-web"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("api_key",), Credentials(api_key="k")),
+        (("username",), LOGIN),
+        ((), LOGIN),
+    ],
+    ids=["the key alone is an option", "the login alone is", "none is"],
+)
+def test_of_a_key_and_a_login_an_archive_gets_the_one_that_is_an_option(
+    given: tuple[str, ...], expected: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKDL_PASSWORD", "p")
+    both = replace(options(WEB), api_key="k", username="me", given=frozenset(given))
+    assert choose_archive(both).access.credentials == expected
+    assert choose_archive(replace(options(WEB), api_key="k")).access.credentials == Credentials(api_key="k")
+
+
+def test_a_key_and_a_login_together_are_refused() -> None:
+    both = replace(options(WEB), api_key="k", username="me", given=frozenset({"api_key", "username"}))
+    with pytest.raises(ConfigurationError, match="either --api-key or --username"):
+        choose_archive(both)
+
+
 @pytest.mark.parametrize("key", ["", "a\nb", " k", "\u2026"])
 def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError, match="contains spaces or non-ASCII"):

@@ -37,12 +37,13 @@ def reach(
 ) -> ArchiveChoice:
     """An archive with the settings of its connection. Every verb takes this, or the archive's name or address alone.
 
-    `api_key` is for TCIA v3, a login for NBIA v2 and v4; they are sent to this archive only, and no message shows them.
-    `profiles` maps further names to addresses. `cache` is the folder of downloaded indexes and of the demonstration
-    archive; the default is the user's cache folder. `idc_index` is another index of IDC than the installed one: its
-    Parquet file, the folder of it, or an address. `route` is the one of `tcia`: `idc-first`, `nbia-first`, `idc`,
-    `nbia`. `gen3_credentials` is the key file of a data commons of Gen3, for the objects of a manifest that need one;
-    `agrees` says that you agree to the data access policy that it demands, once for each mirror.
+    `api_key` is for TCIA v3, a login for NBIA v2 and v4; DICOMweb takes one of them, the key as a bearer token. They
+    are sent to this archive only, and no message shows them. `profiles` maps further names to addresses. `cache` is the
+    folder of downloaded indexes and of the demonstration archive; the default is the user's cache folder. `idc_index`
+    is another index of IDC than the installed one: its Parquet file, the folder of it, or an address. `route` is the
+    one of `tcia`: `idc-first`, `nbia-first`, `idc`, `nbia`. `gen3_credentials` is the key file of a data commons of
+    Gen3, for the objects of a manifest that need one; `agrees` says that you agree to the data access policy that it
+    demands, once for each mirror.
     """
     certificates = str(ca_bundle) if ca_bundle is not None else None
     credentials = Credentials(api_key=api_key, username=username, password=password)
