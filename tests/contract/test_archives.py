@@ -30,13 +30,14 @@ from tests.support import variants
 from tests.support.archives import TRANSPORT, found_series, make_retrier
 from tests.support.bucket_server import bucket_server, write_index_of
 from tests.support.dicom_files import MadeUp, instances, write_folder
+from tests.support.dicomweb_server import dicomweb_server
 from tests.support.faults import CERTIFICATE, IS_TLS, over_tls
 from tests.support.gen3_server import CommonsObject, Gen3Server, zip_of_series
 from tests.support.pathdb_server import pathdb_server
 
 REST = {"nbia-v1": "nbia-api/services", "nbia-v2": "nbia-api/services", "nbia-v4": "nbia-api/services"}
 REST["tcia-v3"] = "services/v3/TCIA"
-KINDS = (*REST, *FORMS, "idc", "pathdb")
+KINDS = (*REST, *FORMS, "idc", "pathdb", "dicomweb")
 AIOHTTP, TLS = " by aiohttp", " over TLS"  # `make matrix` runs every kind in every way
 FURTHER = (f"keys{AIOHTTP}", f"idc{TLS}", f"multipart{AIOHTTP}{TLS}")
 COMMONS = ("drs-files", "drs-zips")
@@ -96,6 +97,13 @@ async def opened_kind(kind: str, folder: Path) -> AsyncIterator[Opened]:
             connected(find_profile(f"pathdb+{slides.url}")) as archive,
         ):
             yield Opened(archive, slides.made_up)
+        return
+    if kind == "dicomweb":
+        async with (
+            dicomweb_server(made_up, serves_bare=False, closes=True) as web,
+            connected(find_profile(f"dicomweb+{web.url}")) as archive,
+        ):
+            yield Opened(archive, made_up)
         return
     if kind in COMMONS:
         async with data_commons(made_up, packed=kind == "drs-zips") as it:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -28,10 +29,12 @@ from tests.contract.archives import PlainServer, choice, plain_server
 from tests.contract.run import SETTINGS
 from tests.support.bucket_server import BucketServer, bucket_server, write_index_of
 from tests.support.dicom_files import MadeUp, instances
+from tests.support.dicomweb_server import DicomwebServer, dicomweb_server
 from tests.support.faults import Action, Seen, answer, stall
 from tests.support.pathdb_server import PathDbServer, pathdb_server, slides
 
-KINDS = ("keys", "multipart", "idc", "pathdb")
+AnyServer: TypeAlias = PlainServer | BucketServer | PathDbServer | DicomwebServer
+KINDS = ("keys", "multipart", "idc", "pathdb", "dicomweb")
 SERIES, PER_SERIES = 4, 5
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -46,7 +49,7 @@ async def serving(
     *,
     series: int = SERIES,
     per_series: int = PER_SERIES,
-) -> AsyncIterator[PlainServer | BucketServer | PathDbServer]:
+) -> AsyncIterator[AnyServer]:
     made_up = list(instances(series=series, per_series=per_series))
     if kind == "idc":
         write_index_of(folder / "index", made_up)
@@ -57,13 +60,15 @@ async def serving(
         async with pathdb_server(slides(series * per_series), fault) as pathdb:
             yield pathdb
         return
+    if kind == "dicomweb":
+        async with dicomweb_server(made_up, fault) as web:
+            yield web
+        return
     async with plain_server(made_up, fault) as server:
         yield server
 
 
-async def mirrored(
-    kind: str, server: PlainServer | BucketServer | PathDbServer, to: Path, *, settings: FetchSettings = SETTINGS
-) -> RunReport:
+async def mirrored(kind: str, server: AnyServer, to: Path, *, settings: FetchSettings = SETTINGS) -> RunReport:
     archive = choice(kind, server.url, to.with_name("cache"))
     return await mirror_async(Selection(everything=True), to=to, archive=archive, settings=settings)
 
@@ -208,7 +213,7 @@ async def test_an_entry_that_fails_is_one_failure(kind: str, tmp_path: Path) -> 
     refused: list[str] = []
 
     def fault(seen: Seen) -> Action | None:
-        if not seen.path.startswith("/file/") and not seen.path.endswith((".dcm", ".svs")):
+        if not ("/file/" in seen.path or "/instances/" in seen.path) and not seen.path.endswith((".dcm", ".svs")):
             return None
         refused[:] = refused or [seen.path]
         return answer(b"", status=404) if seen.path == refused[0] else None
