@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.dicomweb.archive import DicomwebArchive
 from bulkdl.archive.drs.archive import DrsArchive
 from bulkdl.archive.idc.archive import IdcArchive
 from bulkdl.archive.nbia.archive import NbiaArchive
@@ -142,6 +143,7 @@ class _Connection:
     seconds: float
     results: list[CheckResult] = field(default_factory=list)
     collections: list[str] = field(default_factory=list)
+    series: Series | None = None
     release: str | None = None
 
     def report(self) -> ArchiveReport:
@@ -229,14 +231,17 @@ class _Connection:
         if isinstance(client, DrsArchive):
             await client.check()
             return "a data commons, which is not searched"
+        if isinstance(client, DicomwebArchive):  # to find its collections takes a list of all that it has
+            self.series = await client.any_series()
+            return "it answers searches" if self.series is not None else "it answers searches, and has no series"
         self.collections = list(await client.collections())
         count = len(self.collections)
         return f"{count:,} {'collection' if count == 1 else 'collections'}"
 
     async def _fetch_image(self, client: Archive) -> str | None:
         """Read the beginning of one instance of a small Series of a Collection's first Patient: five small requests."""
-        for collection in self.collections[:_COLLECTIONS_TRIED]:
-            series = await _a_series(client, collection)
+        for collection in (self.series.collection,) if self.series else self.collections[:_COLLECTIONS_TRIED]:
+            series = self.series or await _a_series(client, collection)
             entries = (await client.list(series)).entries if series is not None else ()
             if series is not None and entries:
                 async with client.open(series.series_uid, entries[0]) as body:
