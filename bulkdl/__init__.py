@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from bulkdl.verbs.doctor import doctor, doctor_async
     from bulkdl.verbs.export import export, export_async
     from bulkdl.verbs.ls import ls, ls_async
-    from bulkdl.verbs.manifest import manifest_convert, manifest_diff, manifest_from_mirror, manifest_show
+    from bulkdl.verbs.manifest import manifest_convert, manifest_from_mirror, manifest_show
+    from bulkdl.verbs.manifest_diff import manifest_diff
     from bulkdl.verbs.manifest_lock import manifest_lock, manifest_lock_async
     from bulkdl.verbs.merge import merge, merge_async
     from bulkdl.verbs.mirror import mirror, mirror_async
@@ -136,7 +137,8 @@ _ELSEWHERE: Final = {
     "bulkdl.verbs.connect": ("query",),
     "bulkdl.verbs.connections.connected_archive": ("Archive",),
     "bulkdl.verbs.connections.reach": ("reach",),
-    "bulkdl.verbs.manifest": ("manifest_convert", "manifest_diff", "manifest_from_mirror", "manifest_show"),
+    "bulkdl.verbs.manifest": ("manifest_convert", "manifest_from_mirror", "manifest_show"),
+    "bulkdl.verbs.manifest_diff": ("manifest_diff",),
     "bulkdl.verbs.open": ("Mirror",),
     "bulkdl.verbs.tables.records": ("Record", "Records"),
     "bulkdl.verbs.status": ("log",),

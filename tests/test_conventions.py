@@ -102,6 +102,9 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/serving/held_series.py": "verbs/serving/test_gateway.py",  # the same
     "verbs/serving/demands.py": "verbs/serving/test_gateway.py",  # the state of what the cache waits for
     "verbs/connections/data_commons.py": "archive/drs/test_archive.py",  # which archive a manifest needs, and its key
+    "verbs/manifest_diff.py": "verbs/test_manifest.py",  # the same files as those of manifest
+    "verbs/manifests/files.py": "verbs/locks/test_files.py",  # compressed ones are locks
+    "verbs/manifests/rows.py": "verbs/test_manifest.py",  # as they are read and written
     "verbs/tables/header_main.py": "verbs/tables/test_header_table.py",  # a program; run as the parent does
     "verbs/connections/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
     "verbs/mirrors/held_references.py": "resolve/test_annotations.py",  # those of all archives use it

@@ -38,7 +38,8 @@ from bulkdl.verbs.calls.signatures import Given, Paths
 from bulkdl.verbs.connections.data_commons import choose_commons
 from bulkdl.verbs.connections.open_archive import FIRST_ANSWER_SECONDS, open_archive
 from bulkdl.verbs.connections.reach import choose_archive
-from bulkdl.verbs.manifest import format_of_file, rows_of_series, save_lines
+from bulkdl.verbs.manifests.files import format_of_file, save_lines
+from bulkdl.verbs.manifests.rows import rows_of_series
 from bulkdl.verbs.runs.agreements import missing_agreement
 from bulkdl.verbs.runs.options import context_of
 from bulkdl.verbs.select import Wanted, choose_selection

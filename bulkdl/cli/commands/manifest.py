@@ -20,7 +20,9 @@ from bulkdl.model.reports.manifest import ManifestWritten
 from bulkdl.model.selection import Selection
 from bulkdl.model.text import one_line
 from bulkdl.verbs import manifest as verbs
+from bulkdl.verbs.manifest_diff import manifest_diff
 from bulkdl.verbs.manifest_lock import manifest_lock_async, mirror_to_lock
+from bulkdl.verbs.manifests.files import format_of_file, is_compressed_name, new_manifest_file
 from bulkdl.verbs.select import read_content
 
 _FILE: Final = click.argument("file", metavar="FILE")
@@ -79,7 +81,7 @@ def convert(*, file: str, form: str, output: Path | None, skip_bad_lines: bool, 
 @json_option
 def from_mirror(*, mirror: Path, form: str | None, output: Path | None, as_json: bool) -> int:
     """Write a manifest of what the mirror at DIR holds."""
-    form = form or (verbs.format_of_file(output) if output is not None else verbs.ManifestFormat.CSV)
+    form = form or (format_of_file(output) if output is not None else verbs.ManifestFormat.CSV)
     return _write(output, lambda out: verbs.manifest_from_mirror(mirror, out, format=form), as_json=as_json)
 
 
@@ -120,7 +122,7 @@ def diff(*, first: str, second: str, as_json: bool) -> int:
     """Compare what the manifests A and B name and state; - is standard input. The exit code is 1 if they differ."""
     if first == second == "-":
         raise click.UsageError("standard input can be one of the two manifests, not both")
-    report = verbs.manifest_diff(*(each if each != "-" else _input(each)[1] or b"" for each in (first, second)))
+    report = manifest_diff(*(each if each != "-" else _input(each)[1] or b"" for each in (first, second)))
     print_report(report, as_json=as_json)
     return for_report(report)
 
@@ -139,7 +141,7 @@ def _write(
     output: Path | None, write: Callable[[TextIO], ManifestWritten], *, as_json: bool, is_lock: bool = False
 ) -> int:
     """Write to `output`, or to standard output; notes go to standard error."""
-    if output is not None and verbs.is_compressed_name(output) and not is_lock:
+    if output is not None and is_compressed_name(output) and not is_lock:
         raise click.UsageError("only a lock is written compressed: leave out .zst")
     if output is None:
         if as_json:
@@ -147,7 +149,7 @@ def _write(
         with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", newline="") as file:
             report = write(file)
     else:
-        with verbs.new_manifest_file(output) as file:
+        with new_manifest_file(output) as file:
             report = write(file)
     for note in report.notes:
         print(one_line(note), file=sys.stderr)

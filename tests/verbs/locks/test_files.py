@@ -11,7 +11,7 @@ import pytest
 import bulkdl
 from bulkdl.errors import DiskError, ManifestError
 from bulkdl.verbs.locks.files import is_lock, keep_locks, open_lines, open_lock
-from bulkdl.verbs.manifest import new_manifest_file
+from bulkdl.verbs.manifests.files import new_manifest_file
 from bulkdl.verbs.mirrors.folders import kept_locks
 
 SAMPLE = Path(__file__).parents[3] / "manifests" / "cohort.lock"
