@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from bulkdl.server.catalogue import CatalogueView, ServedFile
 
-_FORMS: Final = {"image/jpeg": "JPEG", "image/png": "PNG"}
+FORMS: Final = {"image/jpeg": "JPEG", "image/png": "PNG"}
+"""The media types of pictures, and how they are made."""
+
 _THUMBNAIL: Final = 128
 _MOST_SIZE: Final = 4_096
 _MOST_FRAMES: Final = 100  # in one answer
@@ -57,7 +59,7 @@ async def thumbnail(request: DicomWebRequest) -> web.StreamResponse:
 
 async def _send(request: DicomWebRequest, options: PictureOptions) -> web.StreamResponse:
     media = _media(request)
-    options = replace(options, form=_FORMS[media])
+    options = replace(options, form=FORMS[media])
     numbers = frame_numbers(request) if request.uid("frames") else ()
     async with _shown(request) as file:
         if numbers:
@@ -72,7 +74,7 @@ async def _send(request: DicomWebRequest, options: PictureOptions) -> web.Stream
 def _media(request: DicomWebRequest) -> str:
     """The first form that the client takes; JPEG if it takes any."""
     for offer in request.accepted:
-        for media in _FORMS:
+        for media in FORMS:
             if offer.takes(media):
                 return media
     raise not_acceptable("pictures are sent as image/jpeg or image/png")
@@ -155,26 +157,47 @@ def _middle(view: CatalogueView, series_uid: str) -> ServedFile | None:
 
 
 def _options(query: Mapping[str, str], *, size: int | None) -> PictureOptions:
-    """How a picture is made, by the parameters.
+    """How a picture is made, by the parameters of WADO-RS.
 
     Raises:
         DicomWebRefusal: one is invalid.
     """
     if viewport := query.get("viewport"):
-        size = int(min(max(min(_numbers("viewport", viewport)[:2]), 1), _MOST_SIZE))
+        size = _size(min(_numbers("viewport", viewport)[:2]))
     if not (window := query.get("window")):
         return PictureOptions(size=size)
-    numbers = _numbers("window", window.removesuffix(",linear").removesuffix(",LINEAR"))
+    return _windowed(_numbers("window", window.removesuffix(",linear").removesuffix(",LINEAR")), size=size)
+
+
+def options_of_uri(query: Mapping[str, str], form: str) -> PictureOptions:
+    """How a picture is made, by the parameters of WADO-URI. Raises as `_options`."""
+    sides = [_numbers(name, query[name], 1)[0] for name in ("rows", "columns") if query.get(name)]
+    size = _size(min(sides)) if sides else None
+    frame = int(_numbers("frameNumber", query["frameNumber"], 1)[0]) if query.get("frameNumber") else None
+    if frame is not None and frame < 1:
+        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, "frameNumber is not a number from 1")
+    made = PictureOptions(size=size)
+    if query.get("windowCenter") or query.get("windowWidth"):
+        window = [_numbers(name, query.get(name, ""), 1)[0] for name in ("windowCenter", "windowWidth")]
+        made = _windowed(window, size=size)
+    return replace(made, form=form, frame=None if frame is None else frame - 1)
+
+
+def _size(pixels: float) -> int:
+    return int(min(max(pixels, 1), _MOST_SIZE))
+
+
+def _windowed(numbers: list[float], *, size: int | None) -> PictureOptions:
     if len(numbers) != _WINDOW or numbers[1] < 1:
-        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, "window is not CENTRE,WIDTH,linear with a width of at least 1")
+        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, "a window has a centre and a width of at least 1, and is linear")
     return PictureOptions(size=size, centre=numbers[0], width=numbers[1])
 
 
-def _numbers(name: str, text: str) -> list[float]:
+def _numbers(name: str, text: str, least: int = _WINDOW) -> list[float]:
     try:
         numbers = [float(one) for one in text.split(",") if one]
     except ValueError:
         numbers = []
-    if len(numbers) < _WINDOW or not all(isfinite(one) and abs(one) <= _LARGEST for one in numbers):
-        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"{name} is not a list of two numbers")
+    if len(numbers) < least or not all(isfinite(one) and abs(one) <= _LARGEST for one in numbers):
+        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"{name} is not a list of {least} or more numbers")
     return numbers

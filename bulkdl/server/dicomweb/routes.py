@@ -1,4 +1,4 @@
-"""The routes of DICOMweb, at `/dicom-web`."""
+"""The routes of DICOMweb, at `/dicom-web`, and of WADO-URI, at `/wado`."""
 
 from typing import Final
 
@@ -11,6 +11,7 @@ from bulkdl.server.dicomweb.metadata import BULK_DATA, metadata
 from bulkdl.server.dicomweb.rendered import rendered, thumbnail
 from bulkdl.server.dicomweb.retrieve import retrieve
 from bulkdl.server.dicomweb.search import LEVELS, answer_search
+from bulkdl.server.dicomweb.wado_uri import WADO_URI, wado_uri
 
 STUDY: Final = f"{ROOT}/studies/{{study}}"
 SERIES: Final = f"{STUDY}/series/{{series}}"
@@ -21,6 +22,7 @@ FRAMES: Final = f"{INSTANCE}/frames/{{frames}}"
 def add_routes(router: web.UrlDispatcher, context: ServerContext) -> None:
     """Add the routes of all services."""
     guard = Guard(context)
+    router.add_get(WADO_URI, guard.handler(wado_uri))
     for path, level in LEVELS.items():
         router.add_get(f"{ROOT}{path}", guard.handler(answer_search(level)))
     for path in (STUDY, SERIES, INSTANCE):

@@ -386,3 +386,36 @@ async def test_pictures_are_jpeg_or_what_the_client_takes(web: Web) -> None:
     for query in ("window=1", "window=1,0", "window=a,b,linear", "window=nan,1", "viewport=x"):
         answer = await web.server.ask(f"{path_of(made)}/rendered?{query}")
         assert answer.status == 400, query
+
+
+# --- WADO-URI ---------------------------------------------------------------------------------------------------------
+
+
+async def test_wado_uri_sends_the_file_or_a_picture(web: Web) -> None:
+    made = web.made[0]
+    uids = f"&studyUID={made.study_uid}&seriesUID={made.series_uid}&objectUID={made.sop_uid}"
+    for content_type in ("application/dicom", "application%2Fdicom", "application%2Fdicom&transferSyntax=*"):
+        answer = await web.server.ask(f"/wado?requestType=WADO{uids}&contentType={content_type}")
+        assert (answer.status, answer.kind, answer.body) == (200, "application/dicom", made.content), content_type
+    only = await web.server.ask(f"/wado?requestType=WADO&objectUID={made.sop_uid}&contentType=application/dicom")
+    assert only.body == made.content
+    for more, begin, kind in (
+        ("", b"\xff\xd8", "image/jpeg"),
+        ("&contentType=image/png,image/jpeg;q=0.5", b"\x89P", "image/png"),
+        ("&frameNumber=1&rows=4&columns=4&windowCenter=40&windowWidth=400", b"\xff\xd8", "image/jpeg"),
+    ):
+        answer = await web.server.ask(f"/wado?requestType=WADO{uids}{more}")
+        assert (answer.status, answer.body[:2], answer.kind) == (200, begin, kind), more
+    secret = f"&studyUID={web.secret.study_uid}&seriesUID={web.secret.series_uid}&objectUID={web.secret.sop_uid}"
+    for query, status in (
+        (uids, 400),
+        ("&requestType=WADO", 400),
+        (f"&requestType=WADO{uids}&windowCenter=1", 400),
+        (f"&requestType=WADO{uids}&frameNumber=0", 400),
+        (f"&requestType=WADO{secret}", 404),
+        (f"&requestType=WADO&objectUID={web.secret.sop_uid}", 404),
+        (f"&requestType=WADO{uids.replace(made.study_uid, UMLAUT)}", 404),
+        (f"&requestType=WADO{uids}&contentType=video/mpeg", 406),
+        (f"&requestType=WADO{uids}&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2", 406),
+    ):
+        assert (await web.server.ask(f"/wado?a=b{query}")).status == status, query
