@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip
 EXACTLY := --quiet --disable-pip-version-check --no-deps --require-hashes
-CLIENTS := idc-index nbiatoolkit tcia-utils tciaclient
+CLIENTS := dicomweb-client idc-index nbiatoolkit tcia-utils tciaclient
 
 # Compiled modules are kept, whatever the environment says: the tests start many hundreds of Python processes.
 unexport PYTHONDONTWRITEBYTECODE
