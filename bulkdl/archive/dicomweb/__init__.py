@@ -1,1 +1,1 @@
-"""DICOMweb (PS3.18): searches for what a server has, and the retrieval of it."""
+"""DICOMweb (PS3.18): searches for what a server has, the retrieval of it, and the storing of more."""
