@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bulkdl.verbs.open import Mirror, open  # noqa: A004 - `bulkdl.open` is what users look for
     from bulkdl.verbs.plan import plan, plan_async
     from bulkdl.verbs.prune import prune, prune_async
+    from bulkdl.verbs.push import push, push_async
     from bulkdl.verbs.relayout import relayout, relayout_async
     from bulkdl.verbs.report import report, report_async
     from bulkdl.verbs.resume import resume, resume_async
@@ -108,6 +109,8 @@ __all__ = [
     "plan_async",
     "prune",
     "prune_async",
+    "push",
+    "push_async",
     "query",
     "query_async",
     "reach",

@@ -34,8 +34,10 @@
     │   │   ├── Replaced              the archive has another version of it
     │   │   └── Damaged               its bytes were changed, and the archive does not say why
     │   ├── DuplicateInstance         another entry of the Series has the same SOP Instance UID
-    │   └── NotInBundle               the bundle of its Series does not contain it
+    │   ├── NotInBundle               the bundle of its Series does not contain it
+    │   └── NotStored                 the archive that it was sent to did not store it, or does not confirm it
     ├── BundleError                   a bundle is truncated, damaged or hostile
+    ├── FileDiffers                   a file of the mirror is missing, or not the one of the journal
     ├── InvalidVolume                 the images of a Series are not the slices of one volume
     ├── DiskError                     the mirror cannot be written
     │   ├── DiskFull                  no space, quota or inodes left                   exit 5
@@ -231,6 +233,18 @@ class DuplicateInstance(InstanceError, code="duplicate-instance"):
 
 class NotInBundle(InstanceError, code="not-in-bundle"):
     """The bundle of the Series ended without this instance."""
+
+
+class NotStored(InstanceError, code="not-stored"):
+    """An archive to which the instance was sent did not store it, or does not confirm that it did."""
+
+
+class FileDiffers(BulkdlError, code="file-differs"):
+    """A file of the mirror is missing or altered: it is not the one of the journal. It was not sent."""
+
+    def __init__(self, message: str, *, sop_uid: str) -> None:
+        super().__init__(message)
+        self.sop_uid = sop_uid
 
 
 class BundleError(BulkdlError, code="bundle"):

@@ -114,6 +114,8 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/runs/run_reporter.py": "verbs/runs/test_mirror_run.py",  # what each run says and reports
     "verbs/runs/run_selections.py": "verbs/runs/test_mirror_run.py",  # what each run resolves
     "verbs/report_main.py": "verbs/test_report.py",  # a program; the test runs it as the parent does
+    "verbs/pushing/*.py": "verbs/test_push.py",  # from a mirror to made-up archives, over real sockets
+    "verbs/connections/open_store.py": "verbs/test_push.py",  # as above
     "server/nbia/*.py": "server/nbia/test_documented.py",  # the test asks every endpoint over real sockets
     "verbs/adoption/batch_main.py": "verbs/adoption/test_processes.py",  # a program; run as the parent does
     "verbs/adoption/*.py": "verbs/test_adopt.py",  # the steps of adopt, on folders of all kinds

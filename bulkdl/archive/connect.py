@@ -104,6 +104,21 @@ async def connect(
 
 
 @asynccontextmanager
+async def open_client(
+    profile: Profile, retrier: Retrier, *, access: Access, note: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[HttpClient]:
+    """Open a client of the archive of `profile` without its protocol, for requests beyond the three questions.
+
+    Raises:
+        ConfigurationError: the certificate bundle cannot be read.
+    """
+    if retrier.policy.give_up_after_seconds:
+        access = access.bounded(retrier.policy.give_up_after_seconds)
+    async with transports.open_transport(access) as transport:
+        yield HttpClient(profile.url, transport, retrier, access, note=note)
+
+
+@asynccontextmanager
 async def open_service(
     url: str, stop: asyncio.Event, *, access: Access, note: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[HttpClient]:

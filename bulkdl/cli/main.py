@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "manifest": "Show, convert, compare and make manifests.",
     "relayout": "Rename the files of a mirror into another layout, or make a view.",
     "merge": "Join mirrors that were made in shards.",
+    "push": "Send what a mirror holds to a DICOMweb archive.",
     "adopt": "Take files that another program downloaded into a mirror.",
     "query": "Call one endpoint of an archive.",
     "describe": "Show the parameters and results of an endpoint.",
@@ -50,6 +51,7 @@ _HABITS: Final = {
     **dict.fromkeys(("--dry-run", "--list"), "use bulkdl plan, which downloads nothing"),
     **dict.fromkeys(("--dest", "--destination", "--dir", "--local-dir", "--out", "--output", "-o"), "use --to DIR"),
     **dict.fromkeys(("download", "get", "fetch", "pull"), "use bulkdl mirror"),
+    **dict.fromkeys(("upload", "send", "store"), "use bulkdl push"),
     **dict.fromkeys(("version", "env", "info"), "use bulkdl --version, or bulkdl doctor"),
     **dict.fromkeys(("check", "audit"), "use bulkdl verify"),
 }

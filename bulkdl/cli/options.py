@@ -8,7 +8,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -111,11 +111,11 @@ class ArchiveOptions:
     given: frozenset[str] = frozenset()
 
 
-def _build_archive(**values: Any) -> ArchiveOptions:
-    del values["config"]
+def _build_archive(*, archive: str, config: object, **values: Any) -> ArchiveOptions:
+    del config
     configuration: Configuration = click.get_current_context().meta[_CONFIGURATION]
     return ArchiveOptions(
-        name=values.pop("archive"),
+        name=archive,
         is_chosen=_is_given("archive"),
         profiles=configuration.profiles,
         given=frozenset(name for name in ("api_key", "username", "password_file") if _is_given(name)),
@@ -195,6 +195,25 @@ _ARCHIVE: Final = (
 )
 
 archive_options: Final[Decorator] = _group("Archive", "archive", _build_archive, *_ARCHIVE)
+
+_TARGET: Final = _declared(
+    "--to",
+    "target",
+    metavar="ARCHIVE",
+    required=True,
+    help="Where to send: a profile of DICOMweb, or dicomweb+URL.",
+)
+_OF_TARGETS: Final = frozenset({"--api-key", "--username", "--password-file", "--ca-bundle", "--proxy", "--config"})
+
+
+def _build_target(*, target: str, **values: Any) -> ArchiveOptions:
+    return replace(_build_archive(archive=target, **values), is_chosen=True)
+
+
+target_options: Final[Decorator] = _group(
+    "Archive", "archive", _build_target, _TARGET, *(each for each in _ARCHIVE if each[0][0] in _OF_TARGETS)
+)
+"""The options of an archive that data are sent to: it has no default, and is never the one of the environment."""
 
 
 def _option(name: str, option: Option, default: Any) -> Declared:
@@ -338,7 +357,7 @@ class VerbCall:
     output: OutputOptions
 
 
-def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
+def running(verb: Callable[..., Any], *further: Decorator, archive: Decorator = archive_options) -> Decorator:
     """The options of a command that runs `verb`: those of the verb, `further` ones, the archive and the output.
 
     One of the further groups is that of fetching. The command receives a `call`, and what the other groups make.
@@ -350,7 +369,7 @@ def running(verb: Callable[..., Any], *further: Decorator) -> Decorator:
             options = {**values.pop("options"), "settings": settings}
             return function(VerbCall(options, settings, archive, output), **values)
 
-        return _all(verb_options(verb), *further, archive_options, output_options)(wrapper)
+        return _all(verb_options(verb), *further, archive, output_options)(wrapper)
 
     return decorate
 

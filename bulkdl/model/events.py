@@ -21,12 +21,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run begins."""
+    """A run begins. With `sends`, it sends what the mirror holds to the archive (`push`)."""
 
     name: ClassVar[str] = "run-started"
     run: int
     mirror: str
     archive: str
+    sends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Adopting(Event):
 
 @dataclass(frozen=True, slots=True)
 class Working(Event):
-    """The state of a task that downloads nothing: `relayout`, `view`, `merge`, `lock` or `prune`.
+    """The state of a task that downloads nothing: `relayout`, `view`, `merge`, `lock`, `prune` or `push`.
 
     `done` of `total` are counted in `unit`; a total of 0 is not known.
     """

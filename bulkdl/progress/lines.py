@@ -7,7 +7,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, InstanceFailed, Noted, Retrying, RunStarted
+from bulkdl.model.events import (
+    ArchiveDown,
+    ArchiveUp,
+    Event,
+    InstanceFailed,
+    Noted,
+    Retrying,
+    RunStarted,
+)
 from bulkdl.model.formatting import duration
 from bulkdl.model.text import one_line
 from bulkdl.model.work_states import Clock, WorkStates
@@ -113,7 +121,8 @@ def announcement(event: Event, *, retries: bool = False) -> str | None:
     """The line to show for an event; None for an event that only changes counts, as retries do unless asked for."""
     match event:
         case RunStarted():
-            return one_line(f"run {event.run}: from {event.archive} into {event.mirror}")
+            way = f"{event.mirror} to {event.archive}" if event.sends else f"{event.archive} into {event.mirror}"
+            return one_line(f"run {event.run}: from {way}")
         case ArchiveDown():
             limit = duration(event.give_up_in_seconds)
             return one_line(f"the archive does not answer ({event.message}); waiting for up to {limit}")

@@ -60,6 +60,7 @@ _COMMANDS: Final = {
     "PlanReport": "`plan`",
     "RelayoutReport": "`relayout`",
     "MergeReport": "`merge`",
+    "PushReport": "`push`",
     "ManifestReport": "`manifest show`",
     "ManifestWritten": "`manifest convert`, `from-mirror`, `lock`",
     "ManifestDifference": "`manifest diff`",

@@ -17,8 +17,12 @@ from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 
 @dataclass(slots=True)
 class RecordedRun:
-    """How a run ends: the block of `recorded_run` sets it. `counts` are as in the report of a run."""
+    """How a run ends: the block of `recorded_run` sets it. `counts` are as in the report of a run.
 
+    `run_id` is its number in the journal, 0 where it is not recorded.
+    """
+
+    run_id: int = 0
     outcome: RunOutcome = RunOutcome.FAILED
     counts: dict[str, Any] = field(default_factory=dict)
 
@@ -44,6 +48,7 @@ async def recorded_run(
         settings=settings,
         now=datetime.now(UTC),
     )
+    ended.run_id = run.id
     try:
         yield ended
     except asyncio.CancelledError:
