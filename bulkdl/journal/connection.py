@@ -175,7 +175,7 @@ def _opened_to_read(path: Path, mode: str) -> sqlite3.Connection:
         version = _check(connection, path)
         if version < schema.VERSION:  # the file is not changed: the tables that it lacks are those of this connection
             connection.execute("PRAGMA temp_store = MEMORY")
-            connection.executescript(schema.STAND_INS[version])
+            connection.executescript(schema.stand_ins(version))
         connection.execute("PRAGMA query_only = ON")
     return connection
 

@@ -481,41 +481,30 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
 VERSION: Final = len(MIGRATIONS)
 
-_NO_ENTRIES: Final = """
-CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (series_id, sop_uid));
-"""
-_NONE_NOT_DECODED: Final = "CREATE TEMP TABLE v_not_decoded (series_id, sop_uid, run_id, notes);"
-
-_NO_DESCRIPTIONS: Final = """
+_ADDED: Final[dict[int, str]] = {
+    2: "CREATE TEMP TABLE entry (series_id, sop_uid, key, size_bytes, md5, PRIMARY KEY (series_id, sop_uid));",
+    3: "CREATE TEMP TABLE v_not_decoded (series_id, sop_uid, run_id, notes);",
+    6: """
 CREATE TEMP TABLE collection (name, archive_id, described_at, record);
 CREATE TEMP TABLE analysis_result (name, archive_id, described_at, record);
 CREATE TEMP TABLE patient (collection, patient_id, record);
 CREATE TEMP TABLE study (collection, patient_id, study_uid, record);
 CREATE TEMP TABLE series_header (series_id, sop_class_uid);
-"""
-
-_NO_MOVES: Final = """
+""",
+    7: """
 CREATE TEMP TABLE move (series_id, folder);
 CREATE TEMP TABLE move_file (series_id, sop_uid, before, after);
-"""
-
-_NO_HEADERS: Final = "CREATE TEMP TABLE instance_header (series_id, sop_uid, mtime_ns, record);"
-_NONE_UNCOMPARED: Final = "CREATE TEMP TABLE uncompared (series_id);"
-_NONE_SENT: Final = """
+""",
+    8: "CREATE TEMP TABLE instance_header (series_id, sop_uid, mtime_ns, record);",
+    10: "CREATE TEMP TABLE uncompared (series_id);",
+    11: """
 CREATE TEMP TABLE target (id, url);
 CREATE TEMP TABLE sent (series_id, sop_uid, target_id, run_id);
-"""
-
-STAND_INS: Final[dict[int, str]] = {
-    1: _NO_ENTRIES + _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    2: _NONE_NOT_DECODED + _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    3: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    4: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    5: _NO_DESCRIPTIONS + _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    6: _NO_MOVES + _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    7: _NO_HEADERS + _NONE_UNCOMPARED + _NONE_SENT,
-    8: _NONE_UNCOMPARED + _NONE_SENT,
-    9: _NONE_UNCOMPARED + _NONE_SENT,
-    10: _NONE_SENT,
+""",
 }
-"""Temporary tables with which this version reads a journal of an earlier one, without changing it."""
+"""What a version has that earlier ones lack, as far as queries read it: empty tables of these names."""
+
+
+def stand_ins(version: int) -> str:
+    """The script of temporary tables with which this version reads a journal of `version` without changing it."""
+    return "".join(script for added, script in _ADDED.items() if added > version)
