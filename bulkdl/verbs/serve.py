@@ -24,6 +24,7 @@ from bulkdl.runtime.disk import JOURNAL
 from bulkdl.server.access import AccessRules, read_keys, read_users
 from bulkdl.server.app import AccessRecord, make_app, serving
 from bulkdl.server.catalogue import Catalogue, Root, ScanReport
+from bulkdl.server.cross_origin import read_origins, with_origins
 from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, demo_slides
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.server.passwords import hash_password
@@ -62,6 +63,10 @@ class ServeOptions(TypedDict, total=False):
     port: Annotated[int, Option("port", "0 uses a free port.", read=_parse_port, shown_default="8080")]
     allowed_host: Annotated[
         tuple[str, ...], Option("allowed_host", "Another name that the server is reached by; may be repeated.", "NAME")
+    ]
+    allow_origin: Annotated[
+        tuple[str, ...],
+        Option("allow_origin", "A web site whose pages may read the answers, or * for all; may be repeated.", "ORIGIN"),
     ]
     collection: Annotated[
         str | None, Option("collection", "The collection of files that name none and are in no folder.", "NAME")
@@ -147,11 +152,20 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
     folders = [root.resolve() for root in roots]
     states = await asyncio.to_thread(journal_states, folders)  # before they are scanned
     tls = await asyncio.to_thread(_tls, options.get("tls_cert"), options.get("tls_key"))
+    origins = read_origins(options.get("allow_origin", ()))
     async with (
         _opened(roots, options) as (catalogue, report, supply),
         serving(
-            make_app(
-                catalogue, rules=rules, quirks=quirks, supply=supply, slides=slides, mirrors=_mirrors(roots, options)
+            with_origins(
+                make_app(
+                    catalogue,
+                    rules=rules,
+                    quirks=quirks,
+                    supply=supply,
+                    slides=slides,
+                    mirrors=_mirrors(roots, options),
+                ),
+                origins,
             ),
             host=options.get("host", "127.0.0.1"),
             port=options.get("port", 0),
