@@ -294,6 +294,16 @@ def test_a_plan_does_not_pretend_to_be_exact() -> None:
     assert "about 2.0 MB selected" in str(replace(PLAN, exact=False))
 
 
+def test_a_plan_names_no_size_where_the_archive_gives_none() -> None:
+    """A DICOMweb archive counts instances, but not their bytes."""
+    rows = (PlannedCollection("A", None, 5, 1000, 400, 600, 0, exact=False),)
+    plan = replace(PLAN, bytes_selected=0, exact=False, collections=rows, licenses=(PlannedLicense("CC0", 5, 0),))
+    lines = str(plan).splitlines()
+    assert lines[2] == "size unknown, 800.0 kB held, 7.0 GB free on disk"
+    assert lines[4] == "5 series under CC0"
+    assert lines[-1].endswith(" 600     -")
+
+
 def test_a_plan_says_that_instances_of_withdrawn_series_are_not_counted() -> None:
     assert str(replace(PLAN, withdrawn=2)).splitlines()[1:3] == [
         "5 series (2 withdrawn), 1,000 instances: 400 held, 600 to download",

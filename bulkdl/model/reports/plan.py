@@ -94,8 +94,9 @@ class PlanReport(Report):
 
     def as_text(self, width: int | None = None) -> str:
         owed = self.instances_selected - self.instances_held
-        about = "" if self.exact else "about "
-        sizes = f"{about}{human_bytes(self.bytes_selected)} selected, {human_bytes(self.bytes_held)} held"
+        size = _size(self.bytes_selected, is_exact=self.exact)
+        selected = "size unknown" if size is None else f"{size} selected"
+        sizes = f"{selected}, {human_bytes(self.bytes_held)} held"
         free = f", {human_bytes(self.bytes_free)} free on disk" if self.bytes_free is not None else ""
         files = f" for {self.files_free:,} files" if self.files_free is not None else ""
         requests = f"about {counted(self.requests, 'request')}"
@@ -138,10 +139,17 @@ class PlanReport(Report):
         return RunOutcome.PARTIAL if self.failures else RunOutcome.COMPLETE
 
 
+def _size(size_bytes: int, *, is_exact: bool) -> str | None:
+    """What is stated or estimated; None where an archive, such as one of DICOMweb, gives no sizes at all."""
+    if is_exact:
+        return human_bytes(size_bytes)
+    return f"about {human_bytes(size_bytes)}" if size_bytes else None
+
+
 def _licenses(licenses: Sequence[PlannedLicense]) -> list[str]:
     shown = [
-        f"{each.series:,} series under {one_line(each.license or 'a licence that the archive does not give')}, "
-        f"{human_bytes(each.size_bytes)}"
+        f"{each.series:,} series under {one_line(each.license or 'a licence that the archive does not give')}"
+        + (f", {human_bytes(each.size_bytes)}" if each.size_bytes else "")
         for each in licenses[:MOST_SHOWN]
     ]
     more = len(licenses) - len(shown)
@@ -155,7 +163,7 @@ def _planned(entries: Sequence[PlannedCollection], width: int | None) -> str:
             each.collection,
             *([(each.source or "").upper()] if is_routed else []),
             *(f"{count:,}" for count in (each.series, each.instances, each.held, each.owed)),
-            f"{'' if each.exact else 'about '}{human_bytes(each.size_bytes)}",
+            _size(each.size_bytes, is_exact=each.exact) or "-",
         )
         for each in entries
     )
