@@ -3,7 +3,8 @@
 A browser sends the name in its address bar as Host. A page from elsewhere whose name is made to resolve to this machine
 (DNS rebinding) could otherwise read what is served to this machine alone. So only the names of the server are answered.
 
-A connection waits while it has not sent a whole request. It may wait for a limited time. When there are too many
+A connection waits while it has not sent a whole request. It may wait for a limited time, of which a body that grows
+quickly enough begins another. When there are too many
 connections, the one that has waited longest is ended; if none waits, the new one is answered 503.
 """
 
@@ -33,6 +34,7 @@ _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?", re.
 _MOST_KNOWN_HOSTS: Final = 100  # the forms of the names, with and without ports
 _LAST_PORT: Final = 65_535
 _CLIENT_LEFT: Final = 499  # before an answer: the number that nginx has for it, in its log alone
+_PROGRESS_BYTES: Final = 32 << 10  # a body of which so many have arrived meanwhile is not silent
 _Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -53,6 +55,13 @@ class _ClientConnection:
 
     since: float
     request: web.BaseRequest | None = None
+    seen_bytes: int = 0  # of the body of the request
+
+    def look(self, now: float) -> None:
+        """Let the wait begin anew where a long body, of instances to store, has grown."""
+        arrived = self.request.content.total_bytes if self.request is not None else 0
+        if arrived - self.seen_bytes >= _PROGRESS_BYTES:
+            self.since, self.seen_bytes = now, arrived
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +127,7 @@ class Connections:
             return refusal
         if (connection := self._known.get(request.protocol)) is None:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)  # it was ended
-        connection.request, connection.since = request, (begun := clock())
+        connection.request, connection.since, connection.seen_bytes = request, (begun := clock()), 0
         response = None
         try:
             response = await handle(request)
@@ -149,7 +158,9 @@ class Connections:
 
     def _end(self, server: web.Server, *, before: float) -> None:
         for handler in self._waiting():
-            if self._known[handler].since < before:
+            known = self._known[handler]
+            known.look(asyncio.get_running_loop().time())
+            if known.since < before:
                 _abort(handler)
         open_ones, just_now = set(server.connections), asyncio.get_running_loop().time() - _ACCEPTING_SECONDS
         self._known = {

@@ -89,6 +89,22 @@ async def test_a_request_that_is_being_answered_is_not_silent() -> None:
         writer.close()
 
 
+async def test_a_long_body_that_grows_is_not_silent() -> None:
+    """As of instances to store. A body that grows too slowly is ended like one that does not."""
+    async with listening(Connections(wait_seconds=0.2)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        piece, pieces = b"x" * (48 << 10), 8
+        writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (len(piece) * pieces))
+        sent = asyncio.Event()
+        for _ in range(pieces):
+            sent.clear()
+            asyncio.get_running_loop().call_later(0.1, sent.set)
+            await sent.wait()
+            writer.write(piece)
+        assert await first_line(reader) == b"HTTP/1.1 200 OK"
+        writer.close()
+
+
 async def test_the_connection_that_has_waited_longest_makes_room_for_a_new_one() -> None:
     async with listening(Connections(most=2)) as port:
         pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
