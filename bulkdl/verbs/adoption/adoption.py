@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bulkdl.dicom.header import Header
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
 from bulkdl.model.events import Adopting, RunContext
-from bulkdl.model.ids import SeriesUid, default_file_name
-from bulkdl.model.outcomes import InstanceOutcome, Outcome
-from bulkdl.model.records import InstanceKey, Series
+from bulkdl.model.records import Series
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.runtime.tasks import run_pool
 from bulkdl.store.importing import ImportMode
@@ -24,7 +22,7 @@ from bulkdl.store.layout import Layout
 from bulkdl.verbs.adoption.counts import AdoptCounts
 from bulkdl.verbs.adoption.examiner import Examiner
 from bulkdl.verbs.adoption.placer import Placer
-from bulkdl.verbs.adoption.places import SeriesPlaces, choose_places, places_of
+from bulkdl.verbs.adoption.places import choose_places, look_up, outcome_of, series_of
 from bulkdl.verbs.adoption.processes import AdoptProcesses
 from bulkdl.verbs.adoption.sources import (
     Candidate,
@@ -35,7 +33,7 @@ from bulkdl.verbs.adoption.sources import (
     items_below,
     items_of_zip,
 )
-from bulkdl.verbs.mirrors.open_mirror import OpenMirror, place_series
+from bulkdl.verbs.mirrors.open_mirror import OpenMirror
 
 _ANNOUNCE_SECONDS: Final = 0.25
 
@@ -132,7 +130,7 @@ class Adoption:
             self._series(first.item.found, first.header) for first in headers.values() if first.header is not None
         ]
         keys = [candidate.key for candidate in valid]
-        held, folders, places = await self.mirror.journal(_look_up, keys, series, self.layout)
+        held, folders, places = await self.mirror.journal(look_up, keys, series, self.layout)
         fresh = [candidate for candidate in valid if not self._is_held(candidate.item, held.get(candidate.key))]
         for candidate in fresh:
             candidate.replaces = candidate.key in held
@@ -160,16 +158,10 @@ class Adoption:
 
     def _series(self, found: str, header: Header) -> Series:
         known = self.collection or self._collections.get(header.series_uid) or header.collection
-        values: dict[str, Any] = {each.name: getattr(header, each.name, None) for each in fields(Series)}
-        values |= {
-            "patient_id": header.patient_id or "",
-            "collection": known or collection_by_folder(found, header.patient_id),
-            "description": header.series_description,
-        }
-        return Series(**values)
+        return series_of(header, known or collection_by_folder(found, header.patient_id))
 
     async def _journal(self, folders: list[tuple[Series, str]], batch: list[Candidate]) -> None:
-        outcomes = [_outcome(candidate) for candidate in batch]
+        outcomes = [outcome_of(candidate) for candidate in batch]
         names = [outcome.name for outcome in outcomes]
         await self.mirror.journal(Journal.record_found, self.run, folders, outcomes, names, now=datetime.now(UTC))
         self.counts.add_adopted(outcomes)
@@ -180,30 +172,3 @@ class Adoption:
         self._announced = time.monotonic()
         counts = self.counts
         self.context.sink(Adopting(counts.found, counts.adopted, counts.bytes_adopted, counts.refused))
-
-
-def _outcome(candidate: Candidate) -> InstanceOutcome:
-    sop_uid, digests = candidate.key.sop_uid, candidate.digests
-    name = candidate.place.rpartition("/")[2]
-    return InstanceOutcome(
-        series_uid=candidate.key.series_uid,
-        key=sop_uid,
-        sop_uid=sop_uid,
-        outcome=Outcome.REUSED,
-        size_bytes=digests.size_bytes,
-        md5=digests.md5,
-        sha256=digests.sha256,
-        mtime_ns=candidate.mtime_ns,
-        transfer_syntax_uid=candidate.transfer_syntax_uid,
-        sop_class_uid=candidate.header.sop_class_uid if candidate.header is not None else None,
-        notes=candidate.notes,
-        name=name if name != default_file_name(sop_uid) else None,
-    )
-
-
-def _look_up(
-    journal: Journal, keys: list[InstanceKey], series: list[Series], layout: Layout
-) -> tuple[dict[InstanceKey, HeldPlace], list[tuple[Series, str]], dict[SeriesUid, SeriesPlaces]]:
-    """Which instances are held, and the folders and places of Series. Runs on the journal's thread."""
-    folders = place_series(journal, series, layout)
-    return journal.find_all_held(keys), folders, places_of(journal, folders, layout)

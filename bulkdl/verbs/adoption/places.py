@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from bulkdl.dicom.header import Header
 from bulkdl.fetch.targets import uid_of_header
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace
-from bulkdl.model.ids import SeriesUid
+from bulkdl.model.ids import SeriesUid, default_file_name
+from bulkdl.model.outcomes import InstanceOutcome, Outcome
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.store.files import MirrorFiles
 from bulkdl.store.layout import InstanceNumbers, Layout
 from bulkdl.store.safe_names import fold
 from bulkdl.verbs.adoption.sources import Candidate
+from bulkdl.verbs.mirrors.open_mirror import place_series
 
 
 @dataclass(slots=True)
@@ -76,3 +80,42 @@ def _is_free(name: str, candidate: Candidate, here: SeriesPlaces, files: MirrorF
         return owner == sop_uid
     path = files.absolute(f"{here.folder}/{name}")
     return not path.exists() or uid_of_header(path) == sop_uid
+
+
+def series_of(header: Header, collection: str) -> Series:
+    """The Series that the header of one of its instances describes."""
+    values: dict[str, Any] = {each.name: getattr(header, each.name, None) for each in fields(Series)}
+    values |= {
+        "patient_id": header.patient_id or "",
+        "collection": collection,
+        "description": header.series_description,
+    }
+    return Series(**values)
+
+
+def outcome_of(candidate: Candidate) -> InstanceOutcome:
+    """What the journal records of a candidate that is in its place."""
+    sop_uid, digests = candidate.key.sop_uid, candidate.digests
+    name = candidate.place.rpartition("/")[2]
+    return InstanceOutcome(
+        series_uid=candidate.key.series_uid,
+        key=sop_uid,
+        sop_uid=sop_uid,
+        outcome=Outcome.REUSED,
+        size_bytes=digests.size_bytes,
+        md5=digests.md5,
+        sha256=digests.sha256,
+        mtime_ns=candidate.mtime_ns,
+        transfer_syntax_uid=candidate.transfer_syntax_uid,
+        sop_class_uid=candidate.header.sop_class_uid if candidate.header is not None else None,
+        notes=candidate.notes,
+        name=name if name != default_file_name(sop_uid) else None,
+    )
+
+
+def look_up(
+    journal: Journal, keys: list[InstanceKey], series: list[Series], layout: Layout
+) -> tuple[dict[InstanceKey, HeldPlace], list[tuple[Series, str]], dict[SeriesUid, SeriesPlaces]]:
+    """Which instances are held, and the folders and places of Series. Runs on the journal's thread."""
+    folders = place_series(journal, series, layout)
+    return journal.find_all_held(keys), folders, places_of(journal, folders, layout)
