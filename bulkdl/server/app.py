@@ -26,6 +26,7 @@ from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import HANDSHAKE_SECONDS, Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb import routes as dicomweb
+from bulkdl.server.dicomweb import store
 from bulkdl.server.inspection import Inspector
 from bulkdl.server.metrics import METRICS, Metrics
 from bulkdl.server.nbia import routes as nbia
@@ -34,6 +35,7 @@ from bulkdl.server.nbia.quirks import Quirk
 from bulkdl.server.pathdb import routes as pathdb
 from bulkdl.server.pathdb.slides import ServedSlides
 from bulkdl.server.portal import routes as portal
+from bulkdl.server.reception import Reception
 from bulkdl.server.responses import NotedResponse, ServerThreads, Stream, bytes_sent, status_page
 from bulkdl.server.services import routes as services
 from bulkdl.server.supply import Supply
@@ -67,10 +69,11 @@ def make_app(
     supply: Supply | None = None,
     slides: ServedSlides | None = None,
     mirrors: Sequence[Path] = (),
+    reception: Reception | None = None,
 ) -> web.Application:
     """Make the application of all APIs. The caller closes the catalogue, and `supply`, afterwards.
 
-    `mirrors` are those of which the pages show the runs.
+    `mirrors` are those of which the pages show the runs. `reception` takes instances that clients store.
 
     Raises:
         DiskError: the shared lists beside the catalogue cannot be read.
@@ -83,6 +86,7 @@ def make_app(
     services.add_routes(app.router, context)
     pathdb.add_routes(app.router, context, slides or ServedSlides())
     dicomweb.add_routes(app.router, context)
+    store.add_routes(app.router, context, reception)
     portal.add_routes(app.router, context, services=SERVICES_PATH, mirrors=mirrors)
     app.router.add_route("*", "/{anything:.*}", _unknown)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import Final, Self
 
@@ -163,6 +164,12 @@ class Partials:
                     Path(path).unlink()
                 raise
             os.close(descriptor)
+
+    def create(self, name: str) -> FileIO:
+        """Open the new partial file `name` to be written. `sync` comes when it is closed."""
+        path = self.path(name)
+        with disk_errors("write", path):
+            return FileIO(path, "x", opener=lambda file, flags: open_new(file, flags, private=self._private))
 
     def sync(self, names: Sequence[str]) -> None:
         """Sync many partial files that are written. Removes them after a failure."""

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Annotated, Final, TypedDict, Unpack
 from bulkdl.archive.connect import capabilities
 from bulkdl.errors import ConfigurationError
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import ArchiveChoice
+from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.quantities import parse_size
@@ -29,19 +29,23 @@ from bulkdl.server.demo.catalogue import PHANTOM_COLLECTION, demo_catalogue, dem
 from bulkdl.server.nbia.quirks import read_quirks
 from bulkdl.server.passwords import hash_password
 from bulkdl.server.pathdb.slides import ServedSlides
+from bulkdl.server.reception import Reception
 from bulkdl.server.supply import Supply
 from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.calls.blocking import blocking_block
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.connections.endpoints import profile_of
-from bulkdl.verbs.connections.reach import cache_folder, choose_archive, read_text
+from bulkdl.verbs.connections.reach import archive_terms, cache_folder, choose_archive, read_text
 from bulkdl.verbs.mirrors.folders import require_settled
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
+from bulkdl.verbs.serving.accepted_stores import check_store_options
 from bulkdl.verbs.serving.mirror_changes import following, journal_states
 
 __all__ = ["AccessRecord", "ServeOptions", "Served", "serve", "serve_async"]
 
 
 _LAST_PORT: Final = 65_535
+_HOST: Final = "127.0.0.1"
 
 
 def _parse_port(text: str) -> int:
@@ -100,6 +104,9 @@ class ServeOptions(TypedDict, total=False):
             "cache_size", "Beyond this size, remove the series that were used least recently.", "SIZE", read=parse_size
         ),
     ]
+    accept_store: Annotated[
+        bool, Option("accept_store", "Take instances that clients store (STOW-RS) into the one mirror at PATH.")
+    ]
     archive: str | ArchiveChoice | None
     settings: FetchSettings
     access_log: Callable[[AccessRecord], None] | None
@@ -131,7 +138,8 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
 
     Port 0, the default here, uses a free port. The catalogue is kept below `cache`, outside the served folders, and
     only files that changed are read again. With an `archive`, all of that archive is served, and what is asked for is
-    downloaded into the mirror at `cache`.
+    downloaded into the mirror at `cache`. With `accept_store`, the one path is a mirror, or a folder that is empty or
+    new and becomes one; instances that clients store get into it, and no other process can work on it.
 
     Raises:
         ConfigurationError: a path does not exist, a file cannot be read, or the address cannot be used.
@@ -139,7 +147,13 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
         ArchiveError, MirrorLocked, JournalError: the cache of an archive cannot be opened.
     """
     roots = [Path(path) for path in paths]
-    for root in roots:
+    accepts = options.get("accept_store", False)
+    rules = read_rules(options.get("api_key_file"), options.get("users_file"))
+    if accepts:
+        origins, is_of_archive = options.get("allow_origin", ()), _is_of_archive(options)
+        host = options.get("host", _HOST)
+        await asyncio.to_thread(check_store_options, roots, host, rules, origins=origins, is_of_archive=is_of_archive)
+    for root in roots if not accepts else ():
         if not root.exists():
             raise ConfigurationError(f"{root} does not exist, so it cannot be served")
         if (root / JOURNAL).is_file():
@@ -147,13 +161,14 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
                 require_settled(root, journal)
     names = options.get("quirks")
     quirks = read_quirks(names.split(",") if names is not None else ())
-    rules = read_rules(options.get("api_key_file"), options.get("users_file"))
     slides = await asyncio.to_thread(_slides, roots, options)
     folders = [root.resolve() for root in roots]
     states = await asyncio.to_thread(journal_states, folders)  # before they are scanned
     tls = await asyncio.to_thread(_tls, options.get("tls_cert"), options.get("tls_key"))
-    origins = read_origins(options.get("allow_origin", ()))
+    allowed = read_origins(options.get("allow_origin", ()))
+    changed = asyncio.Event()
     async with (
+        _reception(roots[0], options, changed) if accepts else nullcontext() as reception,
         _opened(roots, options) as (catalogue, report, supply),
         serving(
             with_origins(
@@ -164,10 +179,11 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
                     supply=supply,
                     slides=slides,
                     mirrors=_mirrors(roots, options),
+                    reception=reception,
                 ),
-                origins,
+                allowed,
             ),
-            host=options.get("host", "127.0.0.1"),
+            host=options.get("host", _HOST),
             port=options.get("port", 0),
             hosts=options.get("allowed_host", ()),
             access_log=options.get("access_log"),
@@ -178,6 +194,7 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
             states,
             partial(_scan_again, catalogue, slides, folders, options.get("collection")),
             options.get("sink", ignore),
+            changed=changed,
         ),
     ):
         held = {name.upper() for name in await asyncio.to_thread(catalogue.collections)}
@@ -188,6 +205,23 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
 
 
 serve = blocking_block(serve_async)
+
+
+def _is_of_archive(options: ServeOptions) -> bool:
+    return bool(options.get("demo")) or options.get("archive") is not None
+
+
+@asynccontextmanager
+async def _reception(root: Path, options: ServeOptions, changed: asyncio.Event) -> AsyncIterator[Reception]:
+    """The mirror that takes instances, which this process has locked. Raises MirrorLocked, DiskError, JournalError."""
+    from bulkdl.verbs.adoption.reception import open_reception  # noqa: PLC0415 - late: few servers take any
+
+    terms = archive_terms(DEFAULT_ARCHIVE, {})
+    async with (
+        open_mirror(root, "serve") as mirror,
+        open_reception(mirror, (DEFAULT_ARCHIVE, terms.url), options.get("collection"), changed) as reception,
+    ):
+        yield reception
 
 
 def _mirrors(roots: list[Path], options: ServeOptions) -> list[Path]:

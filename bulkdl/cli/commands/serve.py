@@ -51,6 +51,7 @@ def _new_password(ctx: click.Context) -> str:
     "bulkdl serve --demo --port 0",
     "bulkdl serve rider --users-file users.toml --access-log access.jsonl",
     "bulkdl serve --archive idc --cache /data/idc --cache-size 500GB",
+    "bulkdl serve /data/received --accept-store --users-file users.toml --host 0.0.0.0",
 )
 @click.argument("paths", metavar="PATH...", nargs=-1, type=click.Path(path_type=Path))
 @verb_options(serve_async)

@@ -59,6 +59,7 @@ class DicomWebRequest:
     http: web.Request
     context: ServerContext
     view: CatalogueView
+    viewer: Viewer
 
     @property
     def url(self) -> str:
@@ -93,7 +94,8 @@ class Guard:
         async def handle(http: web.Request) -> web.StreamResponse:
             try:
                 viewer = await self._viewer(http.headers.get("Authorization"))
-                return await answer(DicomWebRequest(http, self._context, self._context.view_of(viewer)))
+                view = self._context.view_of(viewer)
+                return await answer(DicomWebRequest(http, self._context, view, viewer))
             except (DicomWebRefusal, Unavailable) as refused:
                 return error_response(refused.status, str(refused))
             except ConnectionError:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -34,24 +34,35 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 @asynccontextmanager
 async def following(
-    folders: Sequence[Path], known: JournalStates, scan: Callable[[Callable[[int], None]], object], sink: Sink
+    folders: Sequence[Path],
+    known: JournalStates,
+    scan: Callable[[Callable[[int], None]], object],
+    sink: Sink,
+    *,
+    changed: asyncio.Event | None = None,
 ) -> AsyncIterator[None]:
     """Call `scan` in a thread when the journals in `folders` are no longer as `known`, again and again until the end.
+
+    They are looked at every few seconds, and at once when `changed` is set.
 
     `scan` calls what it gets now and then, with a number, and passes on what that raises at the end of the block. Other
     errors of `scan` are announced; the next change brings another try.
     """
-    is_ending = threading.Event()
+    is_ending, changed = threading.Event(), changed or asyncio.Event()
 
     def go_on(_: int) -> None:
         if is_ending.is_set():
             raise Interrupted("the server has ended")
 
     async def follow() -> None:
-        before, pause = known, _LOOK_SECONDS
+        before, pause = known, 0.0
         while True:
             await asyncio.sleep(pause)
-            pause = _LOOK_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, _LOOK_SECONDS - pause)):
+                    await changed.wait()
+            changed.clear()
+            pause = 0.0
             if (states := await asyncio.to_thread(journal_states, folders)) == before:
                 continue
             before, began = states, time.monotonic()
@@ -59,7 +70,7 @@ async def following(
                 await in_thread(scan, go_on)
             except BulkdlError as error:
                 sink(Noted(f"a mirror has changed, and what is served has not: {error}"))
-            pause = max(_LOOK_SECONDS, _PAUSE * (time.monotonic() - began))
+            pause = _PAUSE * (time.monotonic() - began)
 
     async with running_alongside(follow()):
         try:
