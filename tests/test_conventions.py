@@ -68,6 +68,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "archive/http_transport.py": "archive/test_transports.py",  # a protocol; the test is on its implementations
     "archive/idc/index_descriptions.py": "archive/idc/test_catalogue.py",  # rows that a catalogue reads
     "archive/idc/index_rows.py": "archive/idc/test_catalogue.py",  # rows, as above
+    "archive/socket_*.py": "archive/test_socket_transport.py",  # a transport as a whole, over real sockets
     "archive/drs/*.py": "archive/drs/test_archive.py",  # from a manifest to a mirror; pure rules in test_rules.py
     "archive/dicomweb/paths.py": "archive/dicomweb/test_questions.py",  # addresses, which are made of questions
     "archive/dicomweb/*.py": "archive/dicomweb/test_archive.py",  # searches and bodies, over real sockets

@@ -16,7 +16,9 @@ import pytest
 from yarl import URL
 
 from bulkdl.archive.http_body import HttpBody
-from bulkdl.archive.socket_transport import SocketResponse, SocketTransport, open_transport, open_window
+from bulkdl.archive.socket_connection import open_window
+from bulkdl.archive.socket_response import SocketResponse
+from bulkdl.archive.socket_transport import SocketTransport, open_transport
 from bulkdl.errors import ConnectFailed, ConnectionLost, ShortBody, TimedOut
 from bulkdl.model.access import Access
 from bulkdl.runtime.tasks import in_thread
