@@ -32,3 +32,7 @@ async def test_a_picture_of_a_hostile_file_is_refused_or_drawn_in_little_memory(
         for one in MADE_UP[:3]:
             assert await draw(server, one) in {200, 400, 404, 415, 422, 500}
         assert await draw(server, MADE_UP[3]) == 200
+        for one, status in ((MADE_UP[0], {200, 406}), (MADE_UP[3], {200})):
+            instance = f"/dicom-web/studies/{one.study_uid}/series/{one.series_uid}/instances/{one.sop_uid}"
+            for what in ("metadata", "frames/1", "rendered", "bulkdata/7FE00010"):
+                assert (await server.get(f"{instance}/{what}")).status in status, what

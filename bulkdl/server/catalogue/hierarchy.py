@@ -133,7 +133,7 @@ _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
 MODALITIES: Final = "modalities_in_study"
 """The criterion that a Study has a Series of one of these modalities."""
 
-_NARROW: Final = frozenset({"study_uid", "patient_id"})
+_NARROW: Final = frozenset({"study_uid", "patient_id", "patient_name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,11 @@ class HierarchySearch:
         """The Studies by UID, without the first `skip`."""
         wanted = [*self._of("study"), *self._of_patients("t.patient"), self._is_first()]
         if of_series := self._of_series_rows("s"):
+            # The tally has few rows of each Study, and no row has to be looked up in the table after an index.
+            table = "series" if self._of("series") else "tally"
+            rows = f"study AS o CROSS JOIN {table} AS s ON s.patient = o.patient AND s.study = o.number"
             where, values = all_of([("o.study_uid = t.study_uid", ()), *self._visible("o"), *of_series])
-            wanted.append((f"EXISTS (SELECT 1 FROM study AS o JOIN series AS s ON s.study = o.number {where})", values))
+            wanted.append((f"EXISTS (SELECT 1 FROM {rows} {where})", values))
         key = ("study_uid",)
         if (start := self._start(_STUDIES, key, wanted, skip)) is None:
             return
@@ -219,10 +222,10 @@ class HierarchySearch:
             wanted.append(self._among("+t.kind", "kind", kinds))
         if studies := self._of("study"):
             wanted.append(self._among(f"{plus}t.study", "study", studies))
-        wanted += self._of_patients("+t.patient")
-        for modalities in self._modalities("s"):
-            where, values = all_of([("s.study = t.study", ()), modalities])
-            wanted.append((f"EXISTS (SELECT 1 FROM series AS s {where})", values))
+        wanted += self._of_patients(f"{plus}t.patient")
+        for modalities in self._modalities("m"):
+            where, values = all_of([("m.patient = t.patient AND m.study = t.study", ()), modalities])
+            wanted.append((f"EXISTS (SELECT 1 FROM tally AS m {where})", values))
         return wanted
 
     def _of(self, table: str) -> list[Condition]:
@@ -239,8 +242,8 @@ class HierarchySearch:
         if kinds := self._of("kind"):
             wanted.append(self._among(f"{alias}.kind", "kind", kinds))
         for text, values in self._modalities("m"):
-            where = f"m.study = {alias}.study AND {text}"
-            wanted.append((f"EXISTS (SELECT 1 FROM series AS m WHERE {where})", values))
+            same = f"m.patient = {alias}.patient AND m.study = {alias}.study"
+            wanted.append((f"EXISTS (SELECT 1 FROM tally AS m WHERE {same} AND {text})", values))
         return wanted
 
     def _modalities(self, alias: str) -> list[Condition]:

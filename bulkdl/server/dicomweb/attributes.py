@@ -109,6 +109,8 @@ _series, _more_of_series = (_attribute(Level.SERIES, is_usual=usual) for usual i
 _instance, _more_of_instance = (_attribute(Level.INSTANCE, is_usual=usual) for usual in (True, False))
 
 ATTRIBUTES: Final = (
+    _study(CHARACTER_SET, "SpecificCharacterSet", "CS", lambda _facts: (UTF_8,)),
+    _study(RETRIEVE_URL, "RetrieveURL", "UR", lambda _facts: ()),
     _study("00080020", "StudyDate", "DA", lambda f: (f.study.study_date,), "study_date"),
     _study("00080030", "StudyTime", "TM"),
     _study("00080050", "AccessionNumber", "SH"),
@@ -153,19 +155,29 @@ BY_NAME: Final[Mapping[str, SearchAttribute]] = MappingProxyType(
 _NEVER_EMPTY: Final = frozenset({"00080061", "00201206", "00201208", "00201209"})  # left out where they are unknown
 
 
-def data_set(facts: Facts, level: Level, fields: frozenset[str] | None, url: str) -> DataSet:
-    """The answer of one result, with the `fields` (tags) beside what is usual; None is all. Tags are in order.
+class DataSets:
+    """Makes the answers at a level, with the `fields` (tags) beside what is usual; None is all. Tags are in order.
 
-    Counts are there if they are known. `url` is where it is retrieved.
+    Counts are there if they are known.
     """
-    made = {CHARACTER_SET: element("CS", [UTF_8]), RETRIEVE_URL: element("UR", [url])}
-    for one in ATTRIBUTES:
-        if one.level > level or not (one.is_usual or fields is None or one.tag in fields):
-            continue
-        found = element(one.vr, one.of(facts) if one.of is not None else ())
-        if "Value" in found or (one.is_usual and one.tag not in _NEVER_EMPTY):
-            made[one.tag] = found
-    return dict(sorted(made.items()))
+
+    def __init__(self, level: Level, fields: frozenset[str] | None) -> None:
+        self._chosen = sorted(
+            (one for one in ATTRIBUTES if one.level <= level and (one.is_usual or fields is None or one.tag in fields)),
+            key=lambda one: one.tag,
+        )
+
+    def of(self, facts: Facts, url: str) -> DataSet:
+        """The answer of one result; `url` is where it is retrieved."""
+        made: DataSet = {}
+        for one in self._chosen:
+            if one.tag == RETRIEVE_URL:
+                made[one.tag] = element(one.vr, [url])
+                continue
+            found = element(one.vr, one.of(facts) if one.of is not None else ())
+            if "Value" in found or (one.is_usual and one.tag not in _NEVER_EMPTY):
+                made[one.tag] = found
+        return made
 
 
 def is_universal(value: str) -> bool:

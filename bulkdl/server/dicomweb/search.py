@@ -22,7 +22,7 @@ from aiohttp import web
 from bulkdl.model.records import Study
 from bulkdl.server.catalogue import SeriesDetail
 from bulkdl.server.catalogue.hierarchy import FoundInstance, FoundStudy, HierarchySearch, OneOf
-from bulkdl.server.dicomweb.attributes import DataSet, Facts, InstanceFacts, Level, data_set
+from bulkdl.server.dicomweb.attributes import DataSet, DataSets, Facts, InstanceFacts, Level
 from bulkdl.server.dicomweb.exchange import Answering, DicomWebRefusal, DicomWebRequest, not_acceptable, warning_headers
 from bulkdl.server.dicomweb.media_types import json_type
 from bulkdl.server.dicomweb.query import Search, read_search
@@ -45,23 +45,21 @@ _NO_STUDY: Final = "this server is a cache of an archive: a search for instances
 
 
 class _Place(NamedTuple):
-    """What results have in common: the address of the service, and the search."""
+    """What results have in common: the address of the service, and how answers are made."""
 
     url: str
-    search: Search
+    answers: DataSets
 
     def of_study(self, found: FoundStudy) -> DataSet:
         url = f"{self.url}/studies/{found.study.study_uid}"
-        return data_set(Facts(found.patient, found.study, found), Level.STUDY, self.search.fields, url)
+        return self.answers.of(Facts(found.patient, found.study, found), url)
 
     def of_series(self, detail: SeriesDetail) -> DataSet:
-        facts = Facts(detail.patient, _study_of(detail), None, detail)
-        return data_set(facts, Level.SERIES, self.search.fields, self._series_url(detail))
+        return self.answers.of(Facts(detail.patient, _study_of(detail), None, detail), self._series_url(detail))
 
     def of_instance(self, detail: SeriesDetail, instance: InstanceFacts) -> DataSet:
         facts = Facts(detail.patient, _study_of(detail), None, detail, instance)
-        url = f"{self._series_url(detail)}/instances/{instance.sop_uid}"
-        return data_set(facts, Level.INSTANCE, self.search.fields, url)
+        return self.answers.of(facts, f"{self._series_url(detail)}/instances/{instance.sop_uid}")
 
     def _series_url(self, detail: SeriesDetail) -> str:
         return f"{self.url}/studies/{detail.series.study_uid}/series/{detail.series.series_uid}"
@@ -95,7 +93,8 @@ def answer_search(level: Level) -> Answering:
 
 async def _results(request: DicomWebRequest, search: Search) -> Iterator[DataSet]:
     """The results, which are read while they are used, except those of a cache that are not here."""
-    found, place = HierarchySearch(request.view, search.criteria), _Place(request.url, search)
+    found = HierarchySearch(request.view, search.criteria)
+    place = _Place(request.url, DataSets(search.level, search.fields))
     skip, limit = search.offset, search.limit
     if search.finds_nothing or limit == 0:
         return iter(())
