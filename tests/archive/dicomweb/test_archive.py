@@ -130,6 +130,31 @@ async def test_a_short_list_of_series_is_a_failure_unless_the_instances_complete
             )
 
 
+async def test_a_study_whose_series_are_not_listed_is_a_failure() -> None:
+    def fault(seen: Seen) -> Action | None:
+        return answer(b"", status=500) if seen.path.endswith(f"{FIRST.study_uid}/series") else None
+
+    async with archive_of(fault) as (archive, _):
+        found = await batches(archive, EVERYTHING)
+        assert {series.series_uid for series in found.series} == {one.series_uid for one in MADE_UP} - OF_STUDY
+        assert [str(question) for question, _ in found.failed] == [f"study uid {FIRST.study_uid}"]
+
+
+async def test_a_series_of_another_study_is_not_one_of_the_list() -> None:
+    def fault(seen: Seen) -> Action | None:
+        if not seen.path.endswith(f"{FIRST.study_uid}/series"):
+            return None
+        rows = DicomwebServer(MADE_UP)
+        return rows.rows([rows.series_row(MADE_UP[0]), rows.series_row(MADE_UP[6]), rows.series_row(MADE_UP[-1])])
+
+    async with archive_of(fault) as (archive, _):
+        found = await batches(archive, Selection(studies=(FIRST.study_uid,)))
+        assert {series.series_uid for series in found.series} == OF_STUDY
+        assert [str(error) for _, error in found.failed] == [
+            f"1 row of the series of study {FIRST.study_uid} cannot be read"
+        ]
+
+
 async def test_series_that_are_not_there_are_named() -> None:
     async with archive_of() as (archive, _):
         found = await batches(archive, Selection(series=(FIRST.series_uid, SeriesUid("1.2.3"))))

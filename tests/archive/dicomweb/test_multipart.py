@@ -190,6 +190,7 @@ def test_a_wrong_length_can_be_ignored() -> None:
         (response([b"abc"], header=b"no field"), "malformed"),
         (response([b"abc"], header=b"X: a\0b"), "malformed"),
         (response([b"abc"], header=DICOM_PART + b"\r\nContent-Length: 2"), "no delimiter follows the 2 bytes"),
+        (b"--b0\r\nContent-Length: 3\r\n\r\nabc\r\n--b0x\r\n--b0--", "no delimiter follows the 3 bytes"),
         (b"--b0x\r\n\r\n", "truncated"),
         (b"--b0" + b" " * 20_000, "truncated"),
         (b"--b0\r\nX: " + b"x" * 20_000, "header of a part is longer"),
