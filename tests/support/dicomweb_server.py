@@ -24,7 +24,8 @@ class Quirks:
 
     `serves_bare`: `application/dicom`, else it is refused with 400. `searches_series`: without their Study.
     `most`: of one page, silently. `cut_at`: so many instances and Series plus one are all that a list has.
-    `ignores_offset`, `ignores_criteria`: as if they were not there. `largest_limit`: a greater one is refused.
+    `studies_cut_at`: the same of Studies, without the one more. `ignores_offset`, `ignores_criteria`: as if they were
+    not there. `largest_limit`: a greater one is refused.
     `closes`: multipart ends where the connection does. `takes_lists`: of UIDs. `has_counts`: in its answers.
     `row`: makes another row of a right one.
     """
@@ -33,6 +34,7 @@ class Quirks:
     searches_series: bool = True
     most: int | None = None
     cut_at: int | None = None
+    studies_cut_at: int | None = None
     ignores_offset: bool = False
     ignores_criteria: bool = False
     largest_limit: int | None = None
@@ -57,6 +59,8 @@ class DicomwebServer:
     ) -> None:
         self.made_up = list(made_up)
         self.quirks = Quirks(**quirks)
+        studies = enumerate(dict.fromkeys(one.study_uid for one in made_up))
+        self.days: dict[str, str] = {uid: f"202001{10 + at // 3:02}" for at, uid in studies}
         self.further: dict[str, Any] = {
             "00180015": element("CS", "CHEST"),
             "00080070": element("LO", "EXAMPLE"),
@@ -105,6 +109,8 @@ class DicomwebServer:
         rows = list({getattr(one, key): make(one) for one in found}.values())
         if quirks.cut_at is not None and level != "studies":
             rows = rows[: quirks.cut_at + 1]
+        if quirks.studies_cut_at is not None and level == "studies":
+            rows = rows[: quirks.studies_cut_at]
         start = 0 if quirks.ignores_offset else int(query.get("offset", 0))
         limits = [int(query["limit"])] if "limit" in query and not quirks.ignores_offset else []
         most = min([*limits, *([quirks.most] if quirks.most is not None else [])], default=len(rows))
@@ -124,7 +130,13 @@ class DicomwebServer:
             for name, text in query.items()
             if name in values
         }
-        return all(values[name] in texts for name, texts in wanted.items())
+        first, _, last = query.get("StudyDate", "-").partition("-")
+        is_in_time = (first or "0") <= self.day_of(one) <= (last or "9")
+        return is_in_time and all(values[name] in texts for name, texts in wanted.items())
+
+    def day_of(self, one: MadeUp) -> str:
+        """The day of a Study: three of them are of one day."""
+        return self.days[one.study_uid]
 
     def rows(self, rows: Iterable[dict[str, Any]]) -> Action:
         """An answer of rows."""
@@ -137,7 +149,7 @@ class DicomwebServer:
         """The row of a Study."""
         series = {each.series_uid for each in self.made_up if each.study_uid == one.study_uid}
         return {
-            "00080020": element("DA", "20200102"),
+            "00080020": element("DA", self.day_of(one)),
             "00081190": element("UR", "http://192.0.2.1/elsewhere"),
             "00100010": element("PN", {"Alphabetic": "Someone^Else"}),
             "00100020": element("LO", one.patient_id),

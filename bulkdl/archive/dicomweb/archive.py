@@ -20,9 +20,10 @@ from bulkdl.archive.base import Body, BundleForm, Capabilities, FoundSeries, Lis
 from bulkdl.archive.dicomweb.attributes import Attributes
 from bulkdl.archive.dicomweb.paths import studies_path
 from bulkdl.archive.dicomweb.questions import NOT_ALWAYS_STATED, answers, plan_questions, query_of
-from bulkdl.archive.dicomweb.records import SERIES_FIELDS, STUDY_FIELDS, of_study, read_series, read_study
+from bulkdl.archive.dicomweb.records import SERIES_FIELDS, of_study, read_series, read_study
 from bulkdl.archive.dicomweb.retrieve import Retriever
 from bulkdl.archive.dicomweb.search import RowSearch, SearchClient
+from bulkdl.archive.dicomweb.study_lists import StudyLists
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import (
@@ -62,6 +63,7 @@ class DicomwebArchive:
         self.host = (urlsplit(profile.url).hostname or "").casefold()
         self._http = http
         self._client = SearchClient(http, profile.url)
+        self._study_lists = StudyLists(self._client, self.host, http.note)
         self._retriever = Retriever(http, profile.url)
         self._studies: dict[SeriesUid, StudyUid] = {}
 
@@ -107,23 +109,10 @@ class DicomwebArchive:
                 async for batch in found:
                     yield batch
 
-    async def studies(self, question: SeriesQuestion | None = None) -> AsyncGenerator[Study, None]:
-        """Yield the Studies that may answer a question; without one, all. RequestFailed: there is no valid answer."""
+    def studies(self, question: SeriesQuestion | None = None) -> AsyncGenerator[Study, None]:
+        """Yield the Studies that may answer a question; without one, all. Raises as `StudyLists.list`."""
         query = query_of(question, self.host) if question is not None else ()
-        search = self._studies_search(f"the studies of {question}" if question is not None else "the studies", query)
-        invalid_rows = 0
-        async with aclosing(self._client.pages(search)) as pages:
-            async for page in pages:
-                invalid_rows += page.invalid_rows
-                for study in page.records:
-                    yield study
-        if invalid_rows:
-            raise _unreadable(invalid_rows, search.what)
-
-    def _studies_search(self, what: str, query: tuple[tuple[str, str], ...]) -> RowSearch[Study]:
-        return RowSearch(
-            what, "studies", query, STUDY_FIELDS, lambda row: read_study(row, self.host), lambda study: study.study_uid
-        )
+        return self._study_lists.list(f"the studies of {question}" if question is not None else "the studies", query)
 
     async def series_of(self, study: Study) -> tuple[list[Series], RequestFailed | None]:
         """The Series of a Study, and what is wrong with the list.

@@ -155,6 +155,42 @@ async def test_a_series_of_another_study_is_not_one_of_the_list() -> None:
         ]
 
 
+@pytest.mark.parametrize("cut_at", [10, 29, 30, 31])
+async def test_lists_of_studies_that_are_cut_are_completed_day_by_day(cut_at: int) -> None:
+    made_up = list(instances(series=60, per_series=1))
+    notes: list[str]
+    async with (
+        dicomweb_server(made_up, studies_cut_at=cut_at) as server,
+        opened(server.url, kind="dicomweb", notes=(notes := [])) as archive,
+    ):
+        found = await found_series(archive, EVERYTHING)
+        assert bool(notes) == (cut_at < 30)
+        assert sorted(series.series_uid for series in found) == sorted(one.series_uid for one in made_up)
+
+
+async def test_a_server_that_ignores_days_is_asked_once_more() -> None:
+    made_up = list(instances(series=60, per_series=1))
+    async with (
+        dicomweb_server(made_up, ignores_criteria=True) as server,
+        opened(server.url, kind="dicomweb") as archive,
+    ):
+        assert len(await archive.collections()) == 1
+        lists = [seen.query for seen in server.server.requests if seen.path.endswith("/studies")]
+        assert ["StudyDate" in query for query in lists if "offset" not in query] == [False, True]
+
+
+async def test_a_day_with_more_studies_than_a_list_is_a_failure() -> None:
+    made_up = list(instances(series=60, per_series=1))
+    async with (
+        dicomweb_server(made_up, studies_cut_at=12) as server,
+        opened(server.url, kind="dicomweb") as archive,
+    ):
+        server.days = {one.study_uid: "20200101" if at >= 24 else "20190101" for at, one in enumerate(made_up)}
+        found = await batches(archive, EVERYTHING)
+        assert ["cuts the studies of the whole archive after 12" in str(error) for _, error in found.failed] == [True]
+        assert len(found.series) == 48
+
+
 async def test_series_that_are_not_there_are_named() -> None:
     async with archive_of() as (archive, _):
         found = await batches(archive, Selection(series=(FIRST.series_uid, SeriesUid("1.2.3"))))
