@@ -46,3 +46,10 @@ def logged_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
         archive = ["--archive", f"idc+{bucket}", "--idc-index", f"{bucket}/bulkdl/index/idc_index.parquet"]
         with serving(*archive, "--cache", tmp_path_factory.mktemp("cache")) as url:
             yield url, log
+
+
+@pytest.fixture
+def receiving(tmp_path: Path) -> Iterator[str]:
+    """The base address of an archive that takes what clients store, and has nothing yet."""
+    with serving(tmp_path / "received", "--accept-store") as url:
+        yield url

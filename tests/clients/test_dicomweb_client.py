@@ -5,12 +5,16 @@ It runs in a separate environment (`make test-clients`), which has pydicom.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
+from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
+from pydicom.uid import generate_uid
+from requests import HTTPError
 
 JPEG, PNG = b"\xff\xd8", b"\x89PNG"
 
@@ -107,3 +111,25 @@ def test_pictures_are_made(client: DICOMwebClient, place: tuple[str, str, int]) 
     assert client.retrieve_series_rendered(study_uid, series_uid).startswith(JPEG)
     picture = client.retrieve_instance_frames_rendered(study_uid, series_uid, sop_uid, [1], media_types=("image/png",))
     assert picture.startswith(PNG)
+
+
+@pytest.mark.parametrize("count", [1, 40], ids=["one, with a length", "many, in chunks"])
+def test_what_it_stores_is_held_and_found(receiving: str, count: int) -> None:
+    """It sends requests of more than a megabyte in chunks."""
+    client = DICOMwebClient(url=f"{receiving.removesuffix('/nbia-api/services')}/dicom-web")
+    image = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    images = []
+    for _ in range(count):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        images.append(deepcopy(image))
+    sent = {one.SOPInstanceUID for one in images}
+    for study_uid in (None, image.StudyInstanceUID):  # the second time, the same bytes are there already
+        answer = client.store_instances(images, study_instance_uid=study_uid)
+        assert {one.ReferencedSOPInstanceUID for one in answer.ReferencedSOPSequence} == sent
+        assert "FailedSOPSequence" not in answer
+    found: set[str] = set()
+    while found != sent:
+        found = {one["00080018"]["Value"][0] for one in client.search_for_instances()}
+    images[0].PatientName = "Another"
+    with pytest.raises(HTTPError, match="409"):
+        client.store_instances(images[:1])
