@@ -10,11 +10,19 @@ from typing import Any
 
 import pytest
 
-from bulkdl.errors import ArchiveRefused, ArchiveUnreachable, ConfigurationError, JournalUnreadable, RequestRejected
+from bulkdl.errors import (
+    ArchiveRefused,
+    ArchiveUnreachable,
+    ConfigurationError,
+    JournalUnreadable,
+    MirrorLocked,
+    RequestRejected,
+)
 from bulkdl.model.events import Event, InstanceFailed, ignore
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.push import PushCounts, PushReport
 from bulkdl.model.settings import FetchSettings
+from bulkdl.store.mirror_lock import lock_mirror
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.connections.reach import reach
 from bulkdl.verbs.push import push_async
@@ -278,6 +286,13 @@ async def test_credentials_are_sent_with_each_request(mirror: Path, credentials:
 async def test_refuses_archives_of_other_kinds(mirror: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"dicomweb\+URL"):
         await push_async(mirror, name)
+
+
+async def test_a_mirror_in_use_is_left_alone(mirror: Path) -> None:
+    async with serving(mirror) as server:
+        with lock_mirror(mirror), pytest.raises(MirrorLocked):
+            await push(mirror, server)
+        assert server.requests == []
 
 
 async def test_needs_a_mirror(tmp_path: Path) -> None:

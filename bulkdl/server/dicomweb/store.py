@@ -6,7 +6,6 @@ malformed or broken off nothing is stored. Each of its instances has a line in t
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from bulkdl.archive.dicomweb.store_answers import (
 )
 from bulkdl.errors import BundleError, DiskError, DiskFull
 from bulkdl.model.ids import is_uid
+from bulkdl.runtime.tasks import in_thread
 from bulkdl.server.access import GUEST
 from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb.exchange import (
@@ -81,7 +81,7 @@ class _Storing:
             received = await self._receive(request, self._reception, spool)
         finally:
             self._at_once -= 1
-            await asyncio.to_thread(spool.discard)
+            await in_thread(spool.discard)
         return _response(request, received, media)
 
     async def _receive(
@@ -151,11 +151,11 @@ async def _read(http: web.Request, spool: Spool) -> None:
         if received > MOST_BYTES:
             raise _too_large()
         if len(waiting) >= _WRITE_BYTES:
-            await asyncio.to_thread(spool.feed, bytes(waiting))
+            await in_thread(spool.feed, bytes(waiting))
             waiting.clear()
     if waiting:
-        await asyncio.to_thread(spool.feed, bytes(waiting))
-    await asyncio.to_thread(spool.close)
+        await in_thread(spool.feed, bytes(waiting))
+    await in_thread(spool.close)
 
 
 def _response(request: DicomWebRequest, received: Sequence[ReceivedInstance], media: str) -> web.Response:
