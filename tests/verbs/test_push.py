@@ -134,7 +134,7 @@ def by_size(most: int, status: int) -> Reply:
     return lambda _, parts: answer(status=status) if len(parts) > most else None
 
 
-@pytest.mark.parametrize("status", [400, 413, 500])
+@pytest.mark.parametrize("status", [400, 409, 413, 500])
 async def test_a_refused_request_is_divided(mirror: Path, status: int) -> None:
     async with serving(mirror, by_size(1, status)) as server:
         report = await push(mirror, server)
@@ -188,6 +188,18 @@ async def test_each_instance_has_the_verdict_of_the_answer(mirror: Path) -> None
         assert (await push(mirror, server)).instances == PushCounts(6, 0, 5, 1)
 
 
+async def test_a_conflict_stores_what_it_does_not_name_either(mirror: Path) -> None:
+    """What the archive has under these UIDs may be something else."""
+    first = min(contents(mirror).values())
+
+    def reply(_: Seen, parts: list[bytes]) -> Action:
+        server.keep(parts)
+        return answer(sequences([], {first: 0x0110}), status=409, headers=DICOM_JSON)
+
+    async with serving(mirror, reply) as server:
+        assert (await push(mirror, server)).instances == PushCounts(6, 0, 0, 6)
+
+
 async def test_an_instance_in_no_sequence_is_sent_once_more_alone(mirror: Path) -> None:
     left_out = sorted(contents(mirror))[2]
 
@@ -208,6 +220,7 @@ async def test_an_archive_that_refuses_everything_ends_the_run(
     async with serving(mirror, lambda *_: answer(b"not here", status=status)) as server:
         with pytest.raises(error, match="not here") as caught:
             await push(mirror, server)
+        assert (len(server.requests) == 1) is (status != 403)
         assert caught.value.report is not None or status == 403  # type: ignore[attr-defined]
     assert (await log_async(mirror)).runs[-1].outcome == "failed"
 
