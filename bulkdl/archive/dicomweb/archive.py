@@ -8,7 +8,7 @@ of an instance needs both.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -88,11 +88,24 @@ class DicomwebArchive:
 
     async def collections(self) -> tuple[str, ...]:
         """See `Archive.collections`. All Studies are listed."""
-        names: dict[str, None] = {}
+        return tuple(await self.patients_and_series())
+
+    async def patients_and_series(self) -> dict[str, tuple[int, int | None]]:
+        """The number of Patients and of Series of each Collection, None where the archive does not count these.
+
+        Raises:
+            RequestFailed: there is no valid list of Studies.
+        """
+        patients: defaultdict[str, set[str]] = defaultdict(set)
+        series: Counter[str] = Counter()
+        uncounted: set[str] = set()
         async with aclosing(self.studies()) as studies:
             async for study in studies:
-                names[study.collection] = None
-        return tuple(names)
+                patients[study.collection].add(study.patient_id)
+                series[study.collection] += study.series_count or 0
+                if study.series_count is None:
+                    uncounted.add(study.collection)
+        return {name: (len(ids), None if name in uncounted else series[name]) for name, ids in patients.items()}
 
     async def collections_of_doi(self, doi: str) -> tuple[str, ...] | None:
         """See `Archive.collections_of_doi`. There are no DOIs."""

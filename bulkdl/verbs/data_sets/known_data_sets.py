@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bulkdl.archive.base import Archive
+from bulkdl.archive.dicomweb.archive import DicomwebArchive
 from bulkdl.archive.idc.archive import IdcArchive, local_catalogue
 from bulkdl.archive.idc.index import PUBLIC, index_stamp, is_address
 from bulkdl.archive.nbia.archive import NbiaArchive
@@ -343,6 +344,12 @@ async def data_sets_of_archive(archive: Archive, source: str) -> list[DataSet]:
 
     The Series of an archive with few Patients are all asked for, and added up.
     """
+    if isinstance(archive, DicomwebArchive):
+        counts = await archive.patients_and_series()
+        return [
+            DataSet(name=name, in_archive=True, patients=patients, series=series, sources=(source,))
+            for name, (patients, series) in counts.items()
+        ]
     patients = await _patients(archive)
     if patients is None:
         return [DataSet(name=name, in_archive=True, sources=(source,)) for name in await archive.collections()]

@@ -14,6 +14,7 @@ from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
+from bulkdl.verbs.data_sets.known_data_sets import data_sets_of_archive
 from tests.support.archives import found_series, opened
 from tests.support.dicom_files import instances
 from tests.support.dicomweb_server import DicomwebServer, dicomweb_server, element, parts_of
@@ -118,6 +119,13 @@ async def test_a_study_without_a_protocol_is_in_the_collection_of_the_host() -> 
         assert await archive.collections() == ("127.0.0.1",)
         assert len(await found_series(archive, Selection(collections=("127.0.0.1",)))) == 6
         assert await found_series(archive, Selection(collections=("MADE-UP",))) == []
+
+
+@pytest.mark.parametrize("has_counts", [True, False])
+async def test_collections_are_listed_with_their_patients_and_series(has_counts: bool) -> None:  # noqa: FBT001 - a parameter
+    async with archive_of(has_counts=has_counts) as (archive, _):
+        (found,) = await data_sets_of_archive(archive, "dicomweb")
+        assert (found.name, found.patients, found.series) == ("MADE-UP", 3, 6 if has_counts else None)
 
 
 async def test_a_short_list_of_series_is_a_failure_unless_the_instances_complete_it() -> None:
