@@ -54,10 +54,10 @@ class BulkData:
 
 
 def read_frames(path: Path, numbers: Sequence[int]) -> BulkData:
-    """Find frames by their numbers, from 1. There are no pieces if a number is too large.
+    """Find frames by their numbers, from 1. There are no pieces if a number is too large, or without pixel data.
 
     Raises:
-        InvalidInstance: the file has no pixel data, or frames that cannot be separated.
+        InvalidInstance: the file has frames that cannot be separated, or is invalid.
     """
     with opened(path) as file:
         meta = read_meta(file)
@@ -70,7 +70,7 @@ def _frames(attributes: InstanceAttributes, syntax: str, numbers: Sequence[int] 
     """The frames of these numbers; None is all, and of pixel data that is not encapsulated they are one piece."""
     pixel_data = attributes.pixel_data
     if pixel_data is None:
-        raise InvalidInstance("no pixel data")
+        return BulkData(syntax)
     if pixel_data.items is not None:
         frames = Frames(attributes, pixel_data, syntax)
         if not frames:

@@ -33,9 +33,12 @@ def test_frames_are_those_that_pydicom_finds() -> None:
     encapsulated = native = 0
     for path in pydicom_files():
         try:
-            (first,) = read_frames(path, [1]).pieces
+            found = read_frames(path, [1])
         except InvalidInstance:
             continue
+        if not found.pieces:
+            continue
+        (first,) = found.pieces
         data = dcmread(path, force=True)
         count = int(data.get("NumberOfFrames") or 1)
         found = read_frames(path, range(1, count + 1))
@@ -92,5 +95,4 @@ def test_short_pixel_data_has_no_frames(tmp_path: Path) -> None:
     assert read_frames(path, [1]).pieces
     with pytest.raises(InvalidInstance, match="where a frame needs"):
         read_frames(path, [9])
-    with pytest.raises(InvalidInstance, match="no pixel data"):
-        read_frames(put(tmp_path / "other.dcm", image(PixelData=None)), [1])
+    assert read_frames(put(tmp_path / "other.dcm", image(PixelData=None)), [1]).pieces == ()
