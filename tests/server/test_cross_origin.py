@@ -21,7 +21,7 @@ ALLOWED, EXPOSED = "Access-Control-Allow-Origin", "Access-Control-Expose-Headers
 
 @asynccontextmanager
 async def server(folder: Path, *origins: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str, MadeUp]]:
-    (made,) = write_folder(folder / "served", instances(series=1, per_series=1, rows=256))
+    (made,) = write_folder(folder / "served", instances(series=1, per_series=1))
     async with (
         serve_async(folder / "served", cache=folder / "catalogues", port=0, allow_origin=origins) as served,
         aiohttp.ClientSession() as session,
