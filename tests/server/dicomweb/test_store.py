@@ -29,6 +29,7 @@ from bulkdl.verbs.status import status_async
 from bulkdl.verbs.verify import verify_async
 from tests.support.commands import start
 from tests.support.dicom_files import MadeUp, instances, noisy, write_folder
+from tests.support.orthanc import needs_orthanc, orthanc
 
 MADE = [*instances(series=2, per_series=2, collection="LUNG")]
 (OTHER,) = instances(series=1, per_series=1, collection="OTHER", seed="other")
@@ -333,3 +334,16 @@ async def test_a_kill_leaves_nothing_half_stored(tmp_path: Path) -> None:
     async with storing(tmp_path) as server:
         assert server.held() == {}
         assert (await server.store(WHOLE))[0] == 200
+
+
+@needs_orthanc
+async def test_takes_what_orthanc_sends(tmp_path: Path) -> None:
+    (tmp_path / "orthanc").mkdir()
+    async with storing(tmp_path) as server:
+        servers = {"ours": {"Url": f"{server.origin}/dicom-web/"}}
+        web = {"Enable": True, "Root": "/dicom-web/", "Servers": servers}
+        with orthanc(tmp_path / "orthanc", DicomWeb=web) as peer:
+            await asyncio.to_thread(peer.put, MADE)
+            wanted = {"Resources": json.loads(await asyncio.to_thread(peer.ask, "GET", "studies")), "Synchronous": True}
+            await asyncio.to_thread(peer.ask, "POST", "dicom-web/servers/ours/stow", json.dumps(wanted).encode())
+        assert server.held() == {one.sop_uid: one.content for one in MADE}
