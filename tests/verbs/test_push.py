@@ -200,6 +200,13 @@ async def test_a_conflict_stores_what_it_does_not_name_either(mirror: Path) -> N
         assert (await push(mirror, server)).instances == PushCounts(6, 0, 0, 6)
 
 
+async def test_a_conflict_may_have_its_reason_in_a_header(mirror: Path) -> None:
+    said = {"Warning": '299 dcm4chee: "no such\tpatient"'}
+    async with serving(mirror, lambda *_: answer(b"", status=409, headers=said)) as server:
+        report = await push(mirror, server)
+        assert {each.message.partition(": ")[2] for each in report.failures} == {'299 dcm4chee: "no such patient"'}
+
+
 async def test_an_instance_in_no_sequence_is_sent_once_more_alone(mirror: Path) -> None:
     left_out = sorted(contents(mirror))[2]
 

@@ -26,6 +26,7 @@ from bulkdl.archive.http import HttpClient
 from bulkdl.archive.request import Identity, Request, Upload
 from bulkdl.errors import NotFound, RequestRejected
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
+from bulkdl.model.text import one_line, shortened
 
 JSON: Final = "application/dicom+json"
 _request: Final = partial(Request, identity=Identity.AUTHORIZATION, accept=JSON)
@@ -34,6 +35,7 @@ _HEADER: Final = b"\r\n--%s\r\nContent-Type: application/dicom\r\n\r\n"
 _END: Final = b"\r\n--%s--\r\n"
 _READ_STATUSES: Final = frozenset({202, 409})
 """Some instances, or none of them, were stored; the body says which, and why."""
+_SHOWN_CHARACTERS: Final = 200
 _MOST_ANSWER_BYTES: Final = 16 << 20
 
 
@@ -94,7 +96,9 @@ class StoreClient:
                 content = await body.read(_MOST_ANSWER_BYTES)
             found = read_answer(content, sop_uids)
             if body.status == HTTPStatus.CONFLICT and not names_any(found):
-                raise RequestRejected("the archive answered 409 Conflict, and names no instance", status=body.status)
+                said = shortened(one_line(body.headers.get("Warning", "")), _SHOWN_CHARACTERS)  # where dcm4chee has it
+                message = "the archive answered 409 Conflict, and names no instance"
+                raise RequestRejected(message + (f": {said}" if said else ""), status=body.status)
             return found if body.status != HTTPStatus.CONFLICT else none_stored(found)
 
         found, _ = await self.http.retrier.attempt(files[0].sop_uid, once)
