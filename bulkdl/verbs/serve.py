@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, TypedDict, Unpack
+from urllib.parse import urljoin
 
 from bulkdl.archive.connect import capabilities
 from bulkdl.errors import ConfigurationError
@@ -122,6 +123,8 @@ def hashed_password(password: str) -> str:
 class Served:
     """A running server: its base address, for `--archive`, and what it serves.
 
+    `stores_at` is the address where clients may store instances, None if they may not.
+
     `unmatched` are restricted Collections, in upper case, that it does not have: a misspelt name restricts nothing.
     `missing` says what the demonstration lacks, and how to install it.
     """
@@ -130,6 +133,7 @@ class Served:
     report: ScanReport
     unmatched: tuple[str, ...] = ()
     missing: str | None = None
+    stores_at: str | None = None
 
 
 @asynccontextmanager
@@ -201,7 +205,8 @@ async def serve_async(*paths: Paths, **options: Unpack[ServeOptions]) -> AsyncIt
         missing = None
         if options.get("demo") and PHANTOM_COLLECTION not in held:
             missing = f"{PHANTOM_COLLECTION} is not served, because it needs numpy: pip install 'bulkdl[demo]'"
-        yield Served(url, report, tuple(sorted(rules.restricted - held)), missing)
+        stores_at = urljoin(url, "/dicom-web/studies") if accepts else None
+        yield Served(url, report, tuple(sorted(rules.restricted - held)), missing, stores_at)
 
 
 serve = blocking_block(serve_async)

@@ -156,9 +156,8 @@ def _announce(served: Served, *, as_json: bool) -> None:
             f"serving {totals.instances:,} instances in {totals.series:,} series of {totals.patients:,} patients,"
             f" {human_bytes(totals.size_bytes)}"
         ),
+        *_about_storing(served),
     ]
-    if not totals.instances:
-        say.append("nothing is served: no DICOM file was found, and clients will find no collection")
     if report.duplicates:
         say.append(f"{report.duplicates:,} files are copies of others")
     if report.conflicts:
@@ -185,6 +184,13 @@ def _announce(served: Served, *, as_json: bool) -> None:
     say.append(f"to use it: {formatting.command('plan', '--archive', served.url, '--everything')}; Ctrl-C stops it")
     for line in say:
         print(one_line(line), file=sys.stderr, flush=True)
+
+
+def _about_storing(served: Served) -> Iterable[str]:
+    if served.stores_at is not None:
+        yield f"instances that clients store at {served.stores_at} get into the mirror"
+    elif not served.report.totals.instances:
+        yield "nothing is served: no DICOM file was found, and clients will find no collection"
 
 
 def _files(count: int) -> str:
