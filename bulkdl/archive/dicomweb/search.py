@@ -25,8 +25,8 @@ from bulkdl.errors import NotFound, RequestRejected, UnexpectedAnswer
 Record = TypeVar("Record")
 
 _JSON: Final = "application/dicom+json"  # exactly one type: some servers refuse a list (406, 400)
-_MOST_PAGES: Final = 100_000
 _MOST_ROWS: Final = 1_000_000  # of one answer
+_MOST_RECORDS: Final = 10_000_000  # of a search
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class SearchClient:
         """
         seen: set[Hashable] = set()
         offset, forms = 0, self._forms
-        for _ in range(_MOST_PAGES):
+        while len(seen) < _MOST_RECORDS:
             page, received, forms = await self._page(search, offset, forms)
             fresh = {search.uid_of(record): record for record in page.records}
             records = tuple(record for uid, record in fresh.items() if uid not in seen)
@@ -99,7 +99,7 @@ class SearchClient:
                 yield SearchPage(records, page.invalid_rows)
             if not records or (search.enough is not None and len(seen) >= search.enough):
                 return
-        raise UnexpectedAnswer(f"{search.what}: the search does not end")
+        raise UnexpectedAnswer(f"{search.what} are more than {_MOST_RECORDS:,}: the search does not end")
 
     async def all(self, search: RowSearch[Record]) -> tuple[list[Record], int]:
         """All records of a search, and the number of rows that cannot be read. Raises as `pages`."""

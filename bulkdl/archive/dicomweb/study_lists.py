@@ -21,6 +21,7 @@ from bulkdl.errors import RequestRejected, UnexpectedAnswer
 from bulkdl.model.records import Study
 
 _LEAST_COMPARED: Final = 10  # Studies of a list: no server has a lower limit
+_MOST_PARTS: Final = 10_000
 _DAY: Final = timedelta(days=1)
 _YEARS: Final = range(1800, 3000)  # others are mistakes, which lists are not split at
 
@@ -80,7 +81,9 @@ class StudyLists:
     async def _beyond(self, query: Pairs, whole: _ListedDays, seen: set[str]) -> AsyncGenerator[Study, None]:
         """The Studies that lists of less time have beyond those of the `whole` list."""
         waiting, is_certain = list(Days().parts(whole.days)), True
-        while waiting:
+        for _ in range(_MOST_PARTS):
+            if not waiting:
+                break
             days, part = waiting.pop(), _ListedDays(whole.what)
             try:
                 async with aclosing(self._pages((*query, ("StudyDate", str(days))), part)) as studies:
@@ -95,10 +98,11 @@ class StudyLists:
             if part.count >= whole.count:
                 is_certain = is_certain and days.first != days.last
                 waiting += days.parts(part.days)
-        if len(seen) == whole.count:
+        if len(seen) == whole.count and not waiting:
             return
-        self._note(f"the archive cuts {whole.what} after {whole.count:,}: those without a date may be missing")
-        if not is_certain:
+        counts = f"{whole.what}: {whole.count:,} are listed at once, and {len(seen):,} by days"
+        self._note(f"{counts}; the archive may cut its lists, and studies without a date may be missing")
+        if waiting or not is_certain:
             raise UnexpectedAnswer(f"the archive cuts {whole.what} after {whole.count:,}, and has as many of one day")
 
     async def _pages(self, query: Pairs, listed: _ListedDays) -> AsyncGenerator[Study, None]:
