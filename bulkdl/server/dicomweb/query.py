@@ -85,9 +85,9 @@ def _attribute(name: str) -> SearchAttribute | None:
 def _criterion(attribute: SearchAttribute, value: str) -> Criterion:
     match attribute.vr:
         case "UI":
-            return OneOf(_listed(value))
+            return OneOf(_listed(attribute, value))
         case "CS":
-            return Like(tuple(_pattern(one) for one in _listed(value)))
+            return Like(tuple(_pattern(one) for one in _listed(attribute, value)))
         case "DA":
             return _dates(attribute, value.strip())
         case "IS":
@@ -97,9 +97,12 @@ def _criterion(attribute: SearchAttribute, value: str) -> Criterion:
     return Like((_pattern(value),))
 
 
-def _listed(value: str) -> tuple[str, ...]:
+def _listed(attribute: SearchAttribute, value: str) -> tuple[str, ...]:
     """The values of a list: the standard's separator is the comma, OHIF sends backslashes."""
-    return tuple(one.strip() for one in re.split(r"[,\\]", value) if one.strip())
+    found = tuple(one.strip() for one in re.split(r"[,\\]", value) if one.strip())
+    if not found:
+        raise _refusal(attribute.keyword, value, "a list of values")
+    return found
 
 
 def _pattern(value: str) -> str:

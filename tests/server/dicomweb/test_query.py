@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from contextlib import suppress
 
-from bulkdl.server.catalogue.hierarchy import Between, Criterion, EqualTo, Like, OneOf
-from bulkdl.server.dicomweb.attributes import Level
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulkdl.server.catalogue import Catalogue
+from bulkdl.server.catalogue.hierarchy import Between, Criterion, EqualTo, HierarchySearch, Like, OneOf
+from bulkdl.server.dicomweb.attributes import ATTRIBUTES, Level
 from bulkdl.server.dicomweb.exchange import DicomWebRefusal
 from bulkdl.server.dicomweb.query import read_search
 
@@ -36,6 +42,8 @@ def test_values_become_criteria(name: str, value: str, criterion: tuple[str, Cri
         ("offset", "-1"),
         *(("StudyDate", value) for value in ("-", "2004", "20041301", "20040101-2005", "2004010120040102", "today")),
         ("SeriesNumber", "one"),
+        ("ModalitiesInStudy", ","),
+        ("StudyInstanceUID", "\\ ,"),
         ("PatientName", "x" * 300),
     ],
 )
@@ -61,3 +69,21 @@ def test_fields_are_tags_or_keywords() -> None:
     fields = [("includefield", "00081030,SeriesDescription"), ("includefield", "PatientAge"), ("includefield", "Bogus")]
     assert read_search(Level.STUDY, {}, fields).fields == frozenset({"00081030", "0008103E", "00101010"})
     assert read_search(Level.STUDY, {}, [("includefield", "all")]).fields is None
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+    with Catalogue.open(tmp_path_factory.mktemp("empty") / "catalog.sqlite") as opened:
+        yield opened
+
+
+_VALUES = st.text(st.sampled_from("*?%_'\"\\,-; 0129.xX\x00\u00fc\U0001f642"), max_size=12)
+
+
+@example([("00080061", ",")])
+@given(st.lists(st.tuples(st.sampled_from([one.tag for one in ATTRIBUTES]), _VALUES), max_size=3))
+def test_each_search_is_refused_or_answered(empty: Catalogue, parameters: list[tuple[str, str]]) -> None:
+    for level in Level:
+        with suppress(DicomWebRefusal):
+            found = HierarchySearch(empty, read_search(level, {}, parameters).criteria)
+            assert [*found.studies(skip=1), *found.series(skip=1), *found.instances(skip=1)] == []
