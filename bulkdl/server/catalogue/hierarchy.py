@@ -199,12 +199,7 @@ class HierarchySearch:
 
     def instances(self, *, skip: int = 0, limit: int | None = None) -> Iterator[FoundInstance]:
         """The instances that have a file, by the UID of their Series and their own, without the first `skip`."""
-        where, values = self._view.where(*self._wanted_of_series())
-        wanted: list[Condition] = [
-            ("f.reason IS NULL AND f.served = 1", ()),
-            (f"f.series_uid IN (SELECT t.series_uid FROM series AS t {where})", values),
-            *self._of("file"),
-        ]
+        wanted = [*self._wanted_of_files(), *self._of("file")]
         key = ("series_uid", "sop_uid")
         if (start := self._start(_FILES, key, wanted, skip, "f")) is None:
             return
@@ -212,6 +207,19 @@ class HierarchySearch:
         size = _INSTANCES_PAGE if limit is None else max(1, min(limit, _INSTANCES_PAGE))
         found = self._view.pages(_FILES, key, columns, [*wanted, *start], table="f", size=size)
         yield from (_instance(*row) for row in islice(found, limit))
+
+    def lacks_numbers(self) -> bool:
+        """Whether there are files in the Series that meet the criteria whose instance numbers were never read."""
+        where, values = all_of([*self._wanted_of_files(), ("f.is_numbered = 0", ())])
+        return bool(self._view.select(f"SELECT 1 FROM file AS f {where} LIMIT 1", values))
+
+    def _wanted_of_files(self) -> list[Condition]:
+        """The conditions on the table `f` of files, but for those of single files."""
+        where, values = self._view.where(*self._wanted_of_series())
+        return [
+            ("f.reason IS NULL AND f.served = 1", ()),
+            (f"f.series_uid IN (SELECT t.series_uid FROM series AS t {where})", values),
+        ]
 
     def _wanted_of_series(self) -> list[Condition]:
         """The conditions on the table `t` of Series. A `+` keeps SQLite from an index that has not their order."""

@@ -12,7 +12,7 @@ Source: PS3.18 §10.6.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
 from typing import Final, NamedTuple
@@ -21,7 +21,7 @@ from aiohttp import web
 
 from bulkdl.model.records import Study
 from bulkdl.server.catalogue import SeriesDetail
-from bulkdl.server.catalogue.hierarchy import FoundInstance, FoundStudy, HierarchySearch, OneOf
+from bulkdl.server.catalogue.hierarchy import Criterion, FoundInstance, FoundStudy, HierarchySearch, OneOf
 from bulkdl.server.dicomweb.attributes import DataSet, DataSets, Facts, InstanceFacts, Level
 from bulkdl.server.dicomweb.exchange import Answering, DicomWebRefusal, DicomWebRequest, not_acceptable, warning_headers
 from bulkdl.server.dicomweb.media_types import json_type
@@ -41,6 +41,10 @@ LEVELS: Final[Mapping[str, Level]] = {
 _CHUNK: Final = 200  # results
 _MOST_SERIES: Final = 1_000  # of a cache, whose instances are listed for one search
 _MOST_NUMBERED: Final = 100  # Series whose instance numbers are read for one search
+_OF_FILE: Final = frozenset({"sop_uid", "instance_number", "sop_class_uid"})
+_NO_NUMBERS: Final = (
+    "the instance numbers of so many files were not read yet: name a series, or search without InstanceNumber"
+)
 _NO_STUDY: Final = "this server is a cache of an archive: a search for instances has to name a study or a series"
 
 
@@ -131,12 +135,23 @@ def _of_file(one: FoundInstance) -> InstanceFacts:
 
 
 def _number_files(request: DicomWebRequest, search: Search) -> None:
-    """Read the instance numbers of few Series: those of mirrors are known only after this."""
-    if search.offset or not any(name in {"study_uid", "series_uid"} for name, _ in search.criteria):
-        return
-    of_series = [pair for pair in search.criteria if pair[0] not in {"sop_uid", "instance_number", "sop_class_uid"}]
-    for detail in islice(HierarchySearch(request.view, of_series).series(limit=_MOST_NUMBERED), _MOST_NUMBERED):
-        request.view.number_files(detail.series.series_uid)
+    """Read the instance numbers of few Series: those of mirrors are known only after this.
+
+    Raises:
+        DicomWebRefusal: the search is for a number, and not all are known.
+    """
+    if any(name in {"study_uid", "series_uid"} for name, _ in search.criteria):
+        of_series = [pair for pair in search.criteria if pair[0] not in _OF_FILE]
+        for detail in HierarchySearch(request.view, of_series).series(limit=_MOST_NUMBERED):
+            request.view.number_files(detail.series.series_uid)
+    _require_numbers(request, search.criteria)
+
+
+def _require_numbers(request: DicomWebRequest, criteria: Sequence[tuple[str, Criterion]]) -> None:
+    """Refuse a search for an instance number where not all are known: it would find too little."""
+    is_for_number = any(name == "instance_number" for name, _ in criteria)
+    if is_for_number and HierarchySearch(request.view, criteria).lacks_numbers():
+        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, _NO_NUMBERS)
 
 
 async def _listed(
@@ -144,15 +159,14 @@ async def _listed(
 ) -> AsyncIterator[tuple[SeriesDetail, InstanceFacts]]:
     """The instances of a cache, by Series as the archive lists them, or as they are here."""
     do = request.context.threads.do
-    of_file = {"sop_uid", "instance_number", "sop_class_uid"}
-    of_series = [pair for pair in search.criteria if pair[0] not in of_file]
+    of_series = [pair for pair in search.criteria if pair[0] not in _OF_FILE]
     if not any(name in {"study_uid", "series_uid"} for name, _ in of_series):
         raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, _NO_STUDY)
     found = HierarchySearch(request.view, of_series).series(limit=_MOST_SERIES + 1)
     details: list[SeriesDetail] = await do(list, found)
     if len(details) > _MOST_SERIES:
         raise DicomWebRefusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"these are more than {_MOST_SERIES} series")
-    of_instances = [pair for pair in search.criteria if pair[0] in of_file]
+    of_instances = [pair for pair in search.criteria if pair[0] in _OF_FILE]
     for detail in details:
         uid = detail.series.series_uid
         can_be_listed = all(name == "sop_uid" for name, _ in of_instances)
@@ -164,8 +178,9 @@ async def _listed(
             continue
         async with supply.using(uid):
             await do(request.view.number_files, uid)
-            here = HierarchySearch(request.view, [("series_uid", OneOf((uid,))), *of_instances]).instances()
-            instances: list[FoundInstance] = await do(list, here)
+            criteria = [("series_uid", OneOf((uid,))), *of_instances]
+            await do(_require_numbers, request, criteria)
+            instances: list[FoundInstance] = await do(list, HierarchySearch(request.view, criteria).instances())
             for one in instances:
                 yield detail, _of_file(one)
 

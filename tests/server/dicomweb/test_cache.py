@@ -11,6 +11,7 @@ import aiohttp
 import pytest_asyncio
 
 from bulkdl.server.nbia.apis import SERVICES_PATH
+from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.serve import AccessRecord, serve_async
 from bulkdl.verbs.serving.gateway import SETTINGS
 from tests.server.dicomweb.conftest import parts_of, path_of
@@ -112,3 +113,17 @@ async def test_an_archive_that_fails_is_an_error_and_not_an_answer(cache: WebCac
         answer = await cache.ask(path)
         assert (answer.status in {502, 503, 504}, answer.kind) == (True, "application/json"), path
         assert answer.document["message"]
+
+
+async def test_a_mirror_is_searched_by_numbers_that_were_read_before(tmp_path: Path) -> None:
+    """The numbers of a mirror's files are not in its journal: a search for one never misses files for this reason."""
+    made = write_folder(tmp_path / "archive", instances(series=2, per_series=2))
+    mirror = tmp_path / "mirror"
+    await adopt_async(tmp_path / "archive", to=mirror)
+    async with serve_async(mirror, cache=tmp_path / "one", port=0) as served, aiohttp.ClientSession() as session:
+        web = WebCache(served.url.removesuffix(SERVICES_PATH), session, made)
+        everywhere = await web.ask("/dicom-web/instances?InstanceNumber=1")
+        assert (everywhere.status, everywhere.document["error"]) == (400, "bad-request")
+        study = path_of(made[0], "studies").removeprefix("/dicom-web")
+        assert len(await web.found(f"{study}/instances?InstanceNumber=1&offset=1")) == 3
+        assert len(await web.found("/instances?InstanceNumber=1")) == 4
