@@ -204,6 +204,22 @@ async def test_each_instance_has_its_verdict(
         assert server.held() == {one.sop_uid: one.content for one in (*MADE, OTHER) if one.sop_uid in uids}
 
 
+@pytest.mark.parametrize("is_same", [True, False], ids=["the same bytes", "other bytes"])
+async def test_a_file_that_only_lies_at_its_place_is_taken_if_it_is_the_same(tmp_path: Path, *, is_same: bool) -> None:
+    """As after a kill between its renaming and its entry in the journal."""
+    async with storing(tmp_path) as server:
+        await server.store(body(TWO.content))
+        (beside,) = server.root.rglob("*.dcm")
+        content = ONE.content if is_same else noisy(ONE).content
+        place = beside.with_name(f"{ONE.sop_uid}.dcm")
+        place.write_bytes(content)
+        status, document = await server.store(body(ONE.content))
+        assert (status, said(document)["failed"]) == ((200, []) if is_same else (409, [(ONE.sop_uid, DUPLICATE)]))
+        assert place.read_bytes() == content
+        if is_same:
+            assert server.held().keys() == {ONE.sop_uid, TWO.sop_uid}
+
+
 WHOLE = body(ONE.content, TWO.content)
 
 
