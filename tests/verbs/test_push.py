@@ -275,6 +275,14 @@ async def test_is_interrupted_between_requests(larger: Path) -> None:
         assert (await push(larger, server)).instances == PushCounts(120, 20, 100, 0)
 
 
+async def test_a_run_that_is_stopped_before_it_began_has_sent_nothing(mirror: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with serving(mirror) as server:
+        assert (await push(mirror, server, stop=stop, patient="P-9")).outcome is RunOutcome.INTERRUPTED
+        assert server.requests == []
+
+
 async def test_a_run_that_is_cancelled_is_journalled(mirror: Path) -> None:
     arrived = asyncio.Event()
 

@@ -71,6 +71,7 @@ class Pushing:
     failures: list[Failure] = field(default_factory=list)
     missing: list[Failure] = field(default_factory=list)  # criteria that nothing meets
     warnings: Counter[str] = field(default_factory=Counter)
+    _is_counted: bool = False
     _codes: set[str] = field(default_factory=set)
     _open: dict[int, _OpenSeries] = field(default_factory=dict)
     _announcer: Announcer = field(init=False)
@@ -92,6 +93,7 @@ class Pushing:
                 message = f"the mirror holds no instance of the {name} {value}"
                 self.missing.append(Failure("", None, SelectionError.code, message, 1))
         self._announcer = Announcer(self.sink, "push", self.selected, "instances")
+        self._is_counted = not self.stop.is_set()
 
     async def _rows(self) -> AsyncIterator[SeriesRow]:
         """The selected Series that hold files."""
@@ -176,7 +178,7 @@ class Pushing:
 
     def judge(self) -> RunOutcome:
         """How the run has ended. Raises ArchiveRefused: nothing was sent, and everything was refused."""
-        if self.sent + self.already + self.failed_instances < self.selected:
+        if not self._is_counted or self.sent + self.already + self.failed_instances < self.selected:
             return RunOutcome.INTERRUPTED
         if self._codes == {AccessDenied.code} and not self.sent + self.already:
             raise ArchiveRefused(f"everything was refused: {self.failures[0].message}")
