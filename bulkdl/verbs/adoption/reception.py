@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from bulkdl.errors import BulkdlError, InstanceError
 from bulkdl.fetch.digests import digests_of_file
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
+from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.settings import ValidationLevel
@@ -113,10 +114,11 @@ class MirrorReception:
         series = [series_of(header, header.collection or self.collection) for header in headers.values()]
         keys = [candidate.key for candidate in candidates]
         held, folders, places = await self.mirror.journal(look_up, keys, series, self.layout)
-        seen = {uid: place.series.collection for uid, place in places.items()}
+        collections = await self.mirror.journal(_collections_of, series)
         for candidate in candidates:
-            top = places[candidate.key.series_uid].folder.partition("/")[0]
-            if {seen[candidate.key.series_uid].upper(), top.upper()} & hidden:
+            uid = candidate.key.series_uid
+            top = places[uid].folder.partition("/")[0]  # which the catalogue takes where there is no Collection
+            if (collections[uid] or top).upper() in hidden:
                 reasons[candidate.item.found] = PROCESSING_FAILURE  # which says nothing of what is hidden
         fresh = [each for each in candidates if reasons[each.item.found] is None]
         await in_thread(choose_places, fresh, places, held, self.layout, self.mirror.files)
@@ -176,6 +178,17 @@ async def open_reception(
         yield reception
     finally:
         await reception.end()
+
+
+def _collections_of(journal: Journal, series: Collection[Series]) -> dict[SeriesUid, str]:
+    """The Collection of each Series: the one in the journal, or of a new one that of its header.
+
+    Runs on the journal's thread.
+    """
+    rows = {each: journal.find_series(each.series_uid) for each in series}
+    return {
+        each.series_uid: row.series.collection if row is not None else each.collection for each, row in rows.items()
+    }
 
 
 def _part(name: str, path: str, finding: Finding, study_uid: str | None) -> _ReceivedPart:

@@ -301,6 +301,16 @@ async def test_users_alone_store_and_not_into_what_is_hidden_from_them(tmp_path:
         assert server.held().keys() == {ONE.sop_uid, OTHER.sop_uid}
 
 
+async def test_a_series_is_hidden_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    (tmp_path / "users.toml").write_text(USERS)
+    write_folder(tmp_path / "source", iter([ONE]))
+    layout = "{patient}/{study}/{series}"
+    await adopt_async(tmp_path / "source", to=tmp_path / "received", archive="nbia", layout=layout, collection="Secret")
+    async with storing(tmp_path, users_file=tmp_path / "users.toml") as server:
+        status, document = await server.store(body(TWO.content), Authorization=basic("alice", "right"))
+        assert (status, said(document)["failed"]) == (409, [(TWO.sop_uid, 0x0110)])
+
+
 def refusals(folder: Path) -> Iterator[tuple[list[Path], str, AccessRules, str]]:
     users = AccessRules(users={"alice": User("alice", "right")})
     (folder / "full").mkdir()
