@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Final, TypeAlias
 from yarl import URL
 
 from bulkdl.errors import BulkdlError, ConfigurationError
+from bulkdl.model.access import basic_credentials
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -91,8 +91,7 @@ def basic_authorization(url: URL) -> str | None:
     """The header that sends the name and the password in an address (RFC 7617, in UTF-8); None if it has no name."""
     if url.user is None:
         return None
-    identity = f"{url.user}:{url.password or ''}".encode()
-    return f"Basic {base64.b64encode(identity).decode('ascii')}"
+    return f"Basic {basic_credentials(url.user, url.password)}"
 
 
 def header_with_break() -> ConfigurationError:

@@ -46,18 +46,19 @@ class Credentials:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The texts that must not appear in a message."""
-        basic = _basic(self.username, self.password) if self.username is not None and self.password else None
+        basic = basic_credentials(self.username, self.password) if self.username is not None and self.password else None
         return tuple(secret for secret in (self.api_key, self.password, self.gen3_key, basic) if secret)
 
     @property
     def authorization(self) -> str | None:
         """The header of RFC 9110 §11.6.2 of an archive without logins: Basic (RFC 7617), or the API key as Bearer."""
         if self.username is not None:
-            return f"Basic {_basic(self.username, self.password)}"
+            return f"Basic {basic_credentials(self.username, self.password)}"
         return f"Bearer {self.api_key}" if self.api_key is not None else None
 
 
-def _basic(username: str, password: str | None) -> str:
+def basic_credentials(username: str, password: str | None) -> str:
+    """A name and a password as Basic authentication sends them (RFC 7617, in UTF-8)."""
     return base64.b64encode(f"{username}:{password or ''}".encode()).decode("ascii")
 
 
@@ -94,7 +95,7 @@ class Access:
         if not parts.password:
             return self.credentials.secrets
         password = unquote(parts.password)
-        sent = _basic(unquote(parts.username or ""), password)
+        sent = basic_credentials(unquote(parts.username or ""), password)
         return (*self.credentials.secrets, parts.password, password, sent)
 
 
