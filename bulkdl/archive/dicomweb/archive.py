@@ -214,6 +214,8 @@ class DicomwebArchive:
         search = RowSearch(what, "series", query, SERIES_FIELDS, read, lambda each: each.series_uid, enough=len(uids))
         try:
             found, _ = await self._client.all(search)
+            if any(each.series_uid not in wanted for each in found):  # the key is ignored: it may be on a later page
+                found, _ = await self._client.all(replace(search, enough=None))
         except RequestRejected as error:
             if error.status not in _UNKNOWN_SEARCH:
                 raise

@@ -80,6 +80,7 @@ def odd(row: dict[str, Any]) -> dict[str, Any]:
         {"most": 2},
         {"ignores_offset": True},
         {"ignores_criteria": True},
+        {"ignores_criteria": True, "most": 2},
         {"largest_limit": 200},
         {"largest_limit": 0},
         {"is_empty_204": False},
