@@ -114,12 +114,16 @@ class MirrorReception:
         series = [series_of(header, header.collection or self.collection) for header in headers.values()]
         keys = [candidate.key for candidate in candidates]
         held, folders, places = await self.mirror.journal(look_up, keys, series, self.layout)
-        collections = await self.mirror.journal(_collections_of, series)
-        for candidate in candidates:
-            uid = candidate.key.series_uid
-            top = places[uid].folder.partition("/")[0]  # which the catalogue takes where there is no Collection
-            if (collections[uid] or top).upper() in hidden:
-                reasons[candidate.item.found] = PROCESSING_FAILURE  # which says nothing of what is hidden
+        recorded = await self.mirror.journal(_recorded, series)
+        for name, header, candidate in ((part.name, part.header, part.candidate) for part in parts):
+            if header is None or candidate is None:
+                continue
+            known = recorded[header.series_uid]
+            top = places[header.series_uid].folder.partition("/")[0]  # the catalogue takes it if there is no Collection
+            if (known.collection or top).upper() in hidden:
+                reasons[name] = PROCESSING_FAILURE  # which says nothing of what is hidden
+            elif candidate.key not in held and not _belongs(header, known):
+                reasons[name] = DOES_NOT_MATCH
         fresh = [each for each in candidates if reasons[each.item.found] is None]
         await in_thread(choose_places, fresh, places, held, self.layout, self.mirror.files)
         found, jobs = await in_thread(_compared, self.mirror.files, fresh, held)
@@ -180,15 +184,16 @@ async def open_reception(
         await reception.end()
 
 
-def _collections_of(journal: Journal, series: Collection[Series]) -> dict[SeriesUid, str]:
-    """The Collection of each Series: the one in the journal, or of a new one that of its header.
+def _recorded(journal: Journal, series: Collection[Series]) -> dict[SeriesUid, Series]:
+    """Each Series as the journal has it, or a new one as its header says. Runs on the journal's thread."""
+    rows = ((each, journal.find_series(each.series_uid)) for each in series)
+    return {each.series_uid: row.series if row is not None else each for each, row in rows}
 
-    Runs on the journal's thread.
-    """
-    rows = {each: journal.find_series(each.series_uid) for each in series}
-    return {
-        each.series_uid: row.series.collection if row is not None else each.collection for each, row in rows.items()
-    }
+
+def _belongs(header: Header, series: Series) -> bool:
+    """Whether an instance is of the Study and the Patient of its Series, under which it is found (PS3.3 §A.1.2)."""
+    is_of_study = series.study_uid is None or header.study_uid == series.study_uid
+    return is_of_study and series.patient_id in {"", header.patient_id}
 
 
 def _part(name: str, path: str, finding: Finding, study_uid: str | None) -> _ReceivedPart:

@@ -27,6 +27,7 @@ from bulkdl.verbs.serve import serve_async
 from bulkdl.verbs.serving.accepted_stores import check_store_options
 from bulkdl.verbs.status import status_async
 from bulkdl.verbs.verify import verify_async
+from tests.support.catalogue_files import one
 from tests.support.commands import start
 from tests.support.dicom_files import MadeUp, instances, noisy, write_folder
 from tests.support.orthanc import needs_orthanc, orthanc
@@ -309,6 +310,17 @@ async def test_a_series_is_hidden_whatever_its_folder_is_called(tmp_path: Path) 
     async with storing(tmp_path, users_file=tmp_path / "users.toml") as server:
         status, document = await server.store(body(TWO.content), Authorization=basic("alice", "right"))
         assert (status, said(document)["failed"]) == (409, [(TWO.sop_uid, 0x0110)])
+
+
+@pytest.mark.parametrize("changed", [{"StudyInstanceUID": "1.2.3"}, {"PatientID": "another"}], ids=["study", "patient"])
+async def test_a_series_is_of_one_study_and_one_patient(tmp_path: Path, changed: dict[str, str]) -> None:
+    stray = one(SOPInstanceUID="1.2.3.4", SeriesInstanceUID=ONE.series_uid, **changed)
+    known = one(SOPInstanceUID="1.2.3.5", SeriesInstanceUID=ONE.series_uid)
+    async with storing(tmp_path) as server:
+        for content in (body(known, stray), body(stray)):  # in one request with the first of its Series, and later
+            _, document = await server.store(content)
+            assert said(document)["failed"] == [("1.2.3.4", 0xA900)]
+        assert server.held().keys() == {"1.2.3.5"}
 
 
 def refusals(folder: Path) -> Iterator[tuple[list[Path], str, AccessRules, str]]:
