@@ -26,6 +26,8 @@ _DATE: Final = re.compile(r"([0-9]{8})?(-)?([0-9]{8})?", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9.]{1,64}", re.ASCII)
 _LONGEST_PATTERN: Final = 256
 _MOST_NAMED: Final = 5
+_MOST_CRITERIA: Final = 100  # they become one expression of SQLite, which may be 1,000 deep, and so do patterns
+_MOST_PATTERNS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,9 @@ def read_search(level: Level, path: Mapping[str, str], parameters: Iterable[tupl
                 unknown.append(attribute.keyword)
             else:
                 ignored.append(name)
+    criteria = list(dict.fromkeys(criteria))
+    if len(criteria) > _MOST_CRITERIA:
+        raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"a search has more than {_MOST_CRITERIA} criteria")
     return Search(
         level=level,
         criteria=tuple(criteria),
@@ -87,7 +92,10 @@ def _criterion(attribute: SearchAttribute, value: str) -> Criterion:
         case "UI":
             return OneOf(_listed(attribute, value))
         case "CS":
-            return Like(tuple(_pattern(one) for one in _listed(attribute, value)))
+            patterns = tuple(dict.fromkeys(map(_pattern, _listed(attribute, value))))
+            if len(patterns) > _MOST_PATTERNS:
+                raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"a list has more than {_MOST_PATTERNS} values")
+            return Like(patterns)
         case "DA":
             return _dates(attribute, value.strip())
         case "IS":

@@ -45,12 +45,20 @@ def test_values_become_criteria(name: str, value: str, criterion: tuple[str, Cri
         ("ModalitiesInStudy", ","),
         ("StudyInstanceUID", "\\ ,"),
         ("PatientName", "x" * 300),
+        ("Modality", ",".join(f"M{number}" for number in range(1_001))),
     ],
 )
 def test_invalid_values_are_refused(name: str, value: str) -> None:
     with pytest.raises(DicomWebRefusal) as refused:
         read_search(Level.SERIES, {}, [(name, value)])
     assert refused.value.status == 400
+
+
+def test_a_search_has_a_bounded_number_of_criteria() -> None:
+    names = [("PatientName", f"*{number}*") for number in range(500)]
+    with pytest.raises(DicomWebRefusal, match="more than 100 criteria"):
+        read_search(Level.STUDY, {}, names)
+    assert len(read_search(Level.STUDY, {}, names[:1] * 500).criteria) == 1
 
 
 def test_unknown_parameters_are_ignored_and_named() -> None:
