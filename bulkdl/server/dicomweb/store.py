@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdl.archive.dicomweb.store_answers import (
     FAILED_SOPS,
@@ -25,6 +26,7 @@ from bulkdl.archive.dicomweb.store_answers import (
 )
 from bulkdl.errors import BundleError, DiskError, DiskFull
 from bulkdl.model.ids import is_uid
+from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import in_thread
 from bulkdl.server.access import GUEST
 from bulkdl.server.context import ServerContext
@@ -95,8 +97,8 @@ class _Storing:
             if not spool.names:
                 raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, "the request has no instance")
             return await reception.settle(spool.names, study_uid=study_uid, hidden=request.viewer.hidden)
-        except BundleError as error:
-            raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"nothing was stored: {error}") from error
+        except (BundleError, HttpProcessingError, web.RequestPayloadError) as error:
+            raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"nothing was stored: {error_text(error)}") from error
         except DiskError as error:
             is_full = isinstance(error, DiskFull)
             status = HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.INTERNAL_SERVER_ERROR

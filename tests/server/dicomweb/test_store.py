@@ -233,8 +233,9 @@ WHOLE = body(ONE.content, TWO.content)
         (WHOLE, "multipart/form-data; boundary=token", {}, 415),
         (WHOLE, MULTIPART, {"Accept": "application/dicom+xml"}, 406),
         (b"", MULTIPART, {"Content-Length": str(5 << 30)}, 413),
+        (WHOLE, MULTIPART, {"Content-Encoding": "gzip"}, 400),
     ],
-    ids=["truncated", "empty", "text", "form", "xml", "too large"],
+    ids=["truncated", "empty", "text", "form", "xml", "too large", "not gzip"],
 )
 async def test_of_a_refused_request_nothing_is_stored(
     tmp_path: Path, content: bytes, kind: str, headers: dict[str, str], status: int
