@@ -236,10 +236,12 @@ class CatalogueView:
         query = "SELECT count(*) FROM file WHERE series_uid = ? AND reason IS NULL AND served = 1"
         return int(self.select(query, (series_uid,))[0][0])
 
-    def find_instance(self, sop_uid: str) -> ServedFile | None:
-        """The file of an instance by its UID. If several Series hold it, the first by UID."""
-        files = self._files("sop_uid = ?", "series_uid", sop_uid)
-        return next((file for file in files if not self.hidden or self.collection_of(file.series_uid)), None)
+    def find_instance(self, sop_uid: str, *, study_uid: str | None = None) -> ServedFile | None:
+        """The file of an instance by its UID, in any Study or in this one. If several Series hold it, the first."""
+        for file in self._files("sop_uid = ?", "series_uid", sop_uid):
+            if any(True for _ in self.series_uids(series_uid=file.series_uid, study_uid=study_uid)):
+                return file
+        return None
 
     def file_numbered(self, number: str) -> ServedFile | None:
         """The file with this number in the catalogue."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -72,7 +73,7 @@ async def _file(request: DicomWebRequest) -> AsyncIterator[ServedFile]:
     if not series_uid:
         if request.context.supply is not None:
             raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, "seriesUID is missing, which a cache of an archive needs")
-        known = await do(request.view.find_instance, sop_uid)
+        known = await do(partial(request.view.find_instance, sop_uid, study_uid=study_uid or None))
         if known is None:
             raise not_found("instance")
         series_uid = known.series_uid

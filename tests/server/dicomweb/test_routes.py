@@ -12,6 +12,7 @@ import pytest
 from bulkdl.model.ids import StudyUid
 from bulkdl.server.catalogue import Root
 from tests.server.dicomweb.conftest import UMLAUT, Web, parts_of, path_of
+from tests.support.catalogue_files import one, put
 from tests.support.dicom_files import instances, write_folder
 from tests.support.dicom_samples import encapsulated, jpeg
 from tests.support.served import served
@@ -389,6 +390,17 @@ async def test_pictures_are_jpeg_or_what_the_client_takes(web: Web) -> None:
 
 
 # --- WADO-URI ---------------------------------------------------------------------------------------------------------
+
+
+async def test_wado_uri_finds_an_instance_of_two_studies_in_each(web: Web, tmp_path: Path) -> None:
+    made = [one(SOPInstanceUID="1.2.3", SeriesInstanceUID=f"1.4.{n}", StudyInstanceUID=f"1.5.{n}") for n in (1, 2)]
+    for number, content in enumerate(made, start=1):
+        put(tmp_path / "served", f"LUNG/{number}.dcm", content)
+    web.server.catalogue.scan([Root(tmp_path / "served")])
+    for number, content in enumerate(made, start=1):
+        query = f"requestType=WADO&contentType=application/dicom&studyUID=1.5.{number}&objectUID=1.2.3"
+        answer = await web.server.ask(f"/wado?{query}")
+        assert (answer.status, answer.body) == (200, content)
 
 
 async def test_wado_uri_sends_the_file_or_a_picture(web: Web) -> None:
