@@ -145,18 +145,22 @@ class MirrorReception:
         if not stored:
             return self._run
         now, (name, url) = datetime.now(UTC), self.archive
-        run = self._run or journal.begin_run(
-            verb="serve",
-            archive_name=name,
-            archive_url=url,
-            selection=None,
-            settings={"accept_store": True},
-            now=now,
-        )
         named = {candidate.key.series_uid for candidate in stored}
         taken = [(series, folder) for series, folder in folders if series.series_uid in named]
         outcomes = [outcome_of(candidate) for candidate in stored]
-        journal.record_found(run, taken, outcomes, [outcome.name for outcome in outcomes], now=now)
+        try:
+            run = self._run or journal.begin_run(
+                verb="serve",
+                archive_name=name,
+                archive_url=url,
+                selection=None,
+                settings={"accept_store": True},
+                now=now,
+            )
+            journal.record_found(run, taken, outcomes, [outcome.name for outcome in outcomes], now=now)
+        except BulkdlError:
+            _take_back(journal, self.mirror.files, jobs)
+            raise
         self.stored += len(stored)
         self.bytes_stored += sum(candidate.digests.size_bytes for candidate in stored)
         return run
@@ -167,6 +171,14 @@ class MirrorReception:
             counts = {"instances": {"adopted": self.stored}, "bytes": {"adopted": self.bytes_stored}}
             run, now = self._run, datetime.now(UTC)
             await self.mirror.journal(Journal.end_run, run.id, outcome=RunOutcome.COMPLETE, counts=counts, now=now)
+
+
+def _take_back(journal: Journal, files: MirrorFiles, jobs: Sequence[tuple[Candidate, CommitJob]]) -> None:
+    """Remove the files that were put in place, and that the journal does not have because it could not be written."""
+    placed = [candidate for candidate, job in jobs if job.partial is not None and job.error is None]
+    with suppress(BulkdlError):  # those that stay are taken when they are stored again, as after a kill
+        held = journal.find_all_held([candidate.key for candidate in placed])
+        files.remove(candidate.place for candidate in placed if candidate.key not in held)
 
 
 @asynccontextmanager

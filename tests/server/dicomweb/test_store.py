@@ -8,7 +8,7 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 from bulkdl.errors import ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
 from bulkdl.model.reports.push import PushCounts
-from bulkdl.runtime.disk import JOURNAL, PARTIAL
+from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL, PARTIAL
 from bulkdl.server.access import AccessRules, User
 from bulkdl.verbs.adopt import adopt_async
 from bulkdl.verbs.push import push_async
@@ -31,6 +31,7 @@ from tests.support.catalogue_files import one
 from tests.support.commands import start
 from tests.support.dicom_files import MadeUp, instances, noisy, write_folder
 from tests.support.orthanc import needs_orthanc, orthanc
+from tests.support.small_disks import mounted
 
 MADE = [*instances(series=2, per_series=2, collection="LUNG")]
 (OTHER,) = instances(series=1, per_series=1, collection="OTHER", seed="other")
@@ -260,6 +261,23 @@ async def test_a_full_disk_is_said_and_stores_nothing(tmp_path: Path, monkeypatc
             assert (status, "A700" in document["message"]) == (507, True)
         assert server.held() == {}
         assert (await server.store(body(ONE.content)))[0] == 200
+
+
+async def test_a_journal_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    with mounted(tmp_path / "received", "size=2m") as disk:
+        async with storing(tmp_path) as server:
+            await server.store(body(ONE.content))
+            statuses = []
+            with (disk / BOOKKEEPING / "filler").open("wb", buffering=0) as filler:
+                for number in range(12):
+                    with suppress(OSError):
+                        while filler.write(bytes(4_096)) == 4_096:
+                            pass
+                    filler.truncate(filler.tell() - 4_096 * number)
+                    filler.seek(0, os.SEEK_END)
+                    statuses.append((await server.store(body(one(SOPInstanceUID=f"1.2.{number}"))))[0])
+                    server.held()
+            assert {200, 507} <= {*statuses}
 
 
 async def test_without_the_option_nothing_can_be_stored(tmp_path: Path) -> None:
