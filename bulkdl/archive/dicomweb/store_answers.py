@@ -8,6 +8,7 @@ in PS3.19 A.1, which Google sends unless JSON is asked for.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,7 @@ _TEXTS: Final = ("00741048", "00090097")  # in which Microsoft and Google say mo
 _ALREADY_AT_MICROSOFT: Final = 45070  # the same Study, Series and instance is stored; it compares no bytes
 _SHOWN_CHARACTERS: Final = 120
 _MOST_DEPTH: Final = 16
+_CODE: Final = re.compile(r"\s*[0-9]{1,9}\s*", re.ASCII)  # Python converts no text of thousands of digits
 
 PROCESSING_FAILURE: Final = 0x0110
 DUPLICATE: Final = 0x0111
@@ -185,7 +187,7 @@ def _text(data_set: Mapping[str, Any], tag: str) -> str:
 
 def _number(data_set: Mapping[str, Any], tag: str) -> int | None:
     first = next(iter(_values(data_set, tag)), None)
-    if isinstance(first, str) and first.isascii() and first.strip().isdigit():
-        first = int(first.strip())
+    if isinstance(first, str) and _CODE.fullmatch(first):
+        first = int(first)
     is_code = isinstance(first, int) and not isinstance(first, bool) and 0 <= first <= 0xFFFF  # noqa: PLR2004 - US
     return first if is_code else None

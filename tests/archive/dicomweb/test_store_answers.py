@@ -80,6 +80,13 @@ def test_a_failure_has_its_reason_and_what_the_archive_says() -> None:
     assert said.message == "the data set does not match (A900): Patient ID is too long"
 
 
+@pytest.mark.parametrize("code", ["9" * 5_000, -1, 1 << 70, 272.0, True, "\u00b2", "x", "", None, [[272]], {}])
+def test_a_failure_without_a_valid_code_is_a_failure(code: object) -> None:
+    failed = item("1.1") | {"00081197": {"vr": "US", "Value": [code]}}
+    said = read_answer(json.dumps(answer([], [failed])).encode(), ["1.1"])["1.1"]
+    assert said == StoredInstance(StoreVerdict.FAILED, "no reason was given")
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [
