@@ -163,7 +163,7 @@ SELECT count(*),
     WHEN held > 0 THEN owed * held_bytes / held END),
   sum(CASE
     WHEN {_IS_SIZED} OR held > 0 OR has_error = 1 THEN 0
-    WHEN listing = {UNLISTED} THEN max(1, ifnull(image_count, 1))
+    WHEN listing = {UNLISTED} THEN CASE WHEN {_IS_CREDIBLE} THEN max(1, ifnull(image_count, 1)) ELSE 1 END
     ELSE owed END)
 FROM tallies
 """

@@ -188,6 +188,13 @@ def test_refuses_what_no_column_can_hold(journal: Journal) -> None:
     assert journal.series(limit=10) == []
 
 
+def test_counts_no_instances_that_no_series_can_have(journal: Journal) -> None:
+    absurd = [(replace(record(n), image_count=1 << 62), folder(n)) for n in range(4)]
+    journal.record_series(begin(journal), [*absurd, (replace(record(4), image_count=7), folder(4))], now=NOW)
+    counts = journal.counts(None)
+    assert (counts.series_selected, counts.promised_instances, counts.instances_unlike) == (5, 7, 4 + 7)
+
+
 def test_asks_for_the_instances_of_new_series_page_by_page(journal: Journal) -> None:
     run = begin(journal)
     journal.record_series(run, [(record(n), folder(n)) for n in range(5)], now=NOW)
