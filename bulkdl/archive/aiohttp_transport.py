@@ -70,12 +70,11 @@ class AiohttpResponse:
     """See `http_transport.HttpResponse`. ValueError: `response` is not certain in its frame."""
 
     threaded = None
-    is_request_unsent = False
-    """Whether the response began before the end of an upload: the connection cannot be used again."""
 
     def __init__(self, response: _Response, silence_seconds: float, waited_seconds: float) -> None:
         self._response = response
         self.waited_seconds = waited_seconds
+        self.is_request_unsent = False
         self._silence_seconds = silence_seconds
         self.status = response.status
         self.reason = response.reason or ""

@@ -160,6 +160,9 @@ class HttpClient:
                     self.retrier.answering()
                 if response.status not in http_status.SUCCESS and response.status not in request.read_statuses:
                     raise await self._error(response, request, elsewhere)
+                if response.is_request_unsent and response.status < http_status.FIRST_CLIENT_ERROR:
+                    message = f"the archive answered {response.status} before the whole request was sent"
+                    raise errors.UnexpectedAnswer(message)
                 self.retrier.began(response.waited_seconds, response.length or 0)
                 body = HttpBody(response, self._access, token)
                 if request.may_be_incomplete and "Content-Range" not in body.headers:

@@ -40,6 +40,7 @@ class HttpResponse(Protocol):
     length: int | None  # the value of Content-Length
     content_type: str  # without parameters, in lower case; `application/octet-stream` if there is none
     waited_seconds: float  # for the header, from the request
+    is_request_unsent: bool  # at least its end: the response began before
 
     @property
     def threaded(self) -> ThreadedResponse | None:

@@ -72,7 +72,7 @@ class SocketResponse:
         self._buffer: memoryview | None = None
         self._error: errors.RequestFailed | None = None
         self._ends_connection = False
-        self._is_unsent = False  # the rest of the request
+        self.is_request_unsent = False
         self._is_released = False
         self.is_done = False  # its end has arrived, or an error
 
@@ -246,7 +246,7 @@ class SocketResponse:
                     self._connection.unwatch_room()
             if not request:
                 return True
-        self._is_unsent = True
+        self.is_request_unsent = True
         return False
 
     async def send_upload(self, upload: Upload, seconds: float) -> None:
@@ -254,7 +254,7 @@ class SocketResponse:
         async with aclosing(upload.chunks()) as chunks:
             async for chunk in chunks:
                 if self.has_begun or self.is_done:
-                    self._is_unsent = True
+                    self.is_request_unsent = True
                     return
                 if not await self.send_long(memoryview(chunk), seconds):
                     return
@@ -356,7 +356,7 @@ class SocketResponse:
         if self._is_released:
             return
         self._is_released, self._connection.response, self._buffer = True, None, None
-        is_last = self._ends_connection or self._is_unsent or self._connection.holds_more
+        is_last = self._ends_connection or self.is_request_unsent or self._connection.holds_more
         if not self.is_done or self._error is not None or is_last:
             self._connection.close()
         if self.is_for_threads:

@@ -803,6 +803,31 @@ async def test_a_request_may_read_answers_other_than_successes() -> None:
             await client.read_once(Request("search", "studies"))
 
 
+@pytest.mark.parametrize(
+    ("status", "error"), [(200, UnexpectedAnswer), (202, UnexpectedAnswer), (413, RequestRejected)]
+)
+async def test_a_success_before_the_end_of_an_upload_is_none(status: int, error: type[Exception]) -> None:
+    """The archive cannot know what it says that it has, and a file may turn out to be altered."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % status)
+        await ended.wait()
+        writer.close()
+
+    async def endless() -> AsyncGenerator[bytes | memoryview, None]:
+        while True:
+            yield bytes(100_000)
+
+    ended = asyncio.Event()
+    upload = Upload("application/dicom", 1 << 40, endless)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, sending(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as client:
+        with pytest.raises(error, match=f"answered {status}"):
+            await client.read_once(Request("store", "x", upload=upload, read_statuses=frozenset({202})))
+        ended.set()
+
+
 AS_OURS = ServiceRules(lambda *_: None, lambda *_: True, "If-Match")
 
 

@@ -88,6 +88,7 @@ class MadeUpResponse:
     reason = ""
     content_type = "application/dicom"
     waited_seconds = 0.0
+    is_request_unsent = False
     arrived = 0
 
     def __init__(
