@@ -222,8 +222,10 @@ class HttpClient:
         if identity is Identity.KEY:
             return "; the archive may not accept this API key"
         if identity is Identity.AUTHORIZATION:
-            is_known = credentials.authorization is not None
-            return "" if is_known else "; if it needs a login, give --username, or --api-key for a token"
+            if credentials.authorization is None:
+                return "; if it needs a login, give --username, or --api-key for a token"
+            what = "this login" if credentials.username is not None else "this token, or it has expired"
+            return f"; the archive may not accept {what}"
         if identity is not Identity.NONE and credentials.username is None:
             return "; if this is restricted, log in with --username"
         return ""

@@ -300,6 +300,24 @@ async def test_a_run_that_is_cancelled_is_journalled(mirror: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("credentials", "advice"),
+    [
+        ({}, "if it needs a login, give --username, or --api-key for a token"),
+        ({"username": "alice", "password": "wrong"}, "the archive may not accept this login"),
+        ({"api_key": "old"}, "the archive may not accept this token, or it has expired"),
+    ],
+    ids=["none", "a login", "a token"],
+)
+async def test_a_refusal_says_what_to_do_about_the_login(
+    mirror: Path, credentials: dict[str, Any], advice: str
+) -> None:
+    async with serving(mirror, lambda *_: answer(status=401)) as server:
+        with pytest.raises(ArchiveRefused) as caught:
+            await push_async(mirror, reach(server.name, **credentials), settings=QUICK)
+    assert str(caught.value).endswith(f"401 Unauthorized; {advice}")
+
+
+@pytest.mark.parametrize(
     ("credentials", "header"),
     [({"api_key": "t0ken"}, "Bearer t0ken"), ({"username": "alice", "password": "pw"}, "Basic YWxpY2U6cHc=")],
     ids=["bearer", "basic"],
