@@ -67,11 +67,18 @@ FORGET_SELECTION: Final = (
     "DELETE FROM selection WHERE id = ?",
 )
 
-RUNS: Final = "SELECT id, verb, archive, started_at, ended_at, outcome, counts FROM v_runs ORDER BY id"
+# Instances are sent to another archive than the one that the mirror is of, which only the settings name.
+RUNS: Final = """
+SELECT r.id, r.verb, ifnull(CASE WHEN r.verb = 'push' THEN json_extract(r.settings, '$.to') END, a.name), r.started_at,
+  r.ended_at, r.outcome, r.counts
+FROM run AS r JOIN archive AS a ON a.id = r.archive_id ORDER BY r.id
+"""
 
-# What the last run of each selection, or of everything, left unanswered.
+# What the last run of each selection, or of everything, left unanswered. `push` asks for nothing.
 LAST_COUNTS: Final = """
-SELECT counts FROM run WHERE id IN (SELECT max(id) FROM run WHERE counts IS NOT NULL GROUP BY selection_id) ORDER BY id
+SELECT counts FROM run WHERE id IN (
+  SELECT max(id) FROM run WHERE counts IS NOT NULL AND verb <> 'push' GROUP BY selection_id
+) ORDER BY id
 """
 
 SELECTIONS: Final = """

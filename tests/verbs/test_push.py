@@ -19,6 +19,7 @@ from bulkdl.errors import (
     RequestRejected,
 )
 from bulkdl.model.events import Event, InstanceFailed, ignore
+from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import RunOutcome
 from bulkdl.model.reports.push import PushCounts, PushReport
 from bulkdl.model.settings import FetchSettings
@@ -75,8 +76,13 @@ async def test_sends_every_instance_once(mirror: Path) -> None:
         assert all(int(seen.headers["content-length"]) == len(seen.body) for seen in server.requests)
         again = await push(mirror, server)
         assert (again.instances, again.requests) == (PushCounts(6, 0, 6, 0), 0)
-    runs = [(each.verb, each.archive, each.outcome) for each in (await log_async(mirror)).runs]
-    assert runs[1:] == [("push", "tcia", "complete")] * 2
+    log = await log_async(mirror)
+    runs = [(each.verb, each.archive, each.outcome) for each in log.runs]
+    assert runs[1:] == [("push", f"{server.name.removeprefix('dicomweb+')}/", "complete")] * 2
+    assert [line.rpartition("  ")[2] for line in log.as_text().splitlines()[-2:]] == [
+        f"6 instances sent, {human_bytes(report.bytes_sent)}",
+        "0 instances sent, 0 B",
+    ]
 
 
 async def test_another_archive_gets_everything_again(mirror: Path) -> None:
@@ -92,6 +98,11 @@ async def test_criteria_narrow_what_is_sent(mirror: Path) -> None:
         absent = await push(mirror, server, patient="P-9")
         assert (absent.outcome, absent.instances.selected) == (RunOutcome.PARTIAL, 0)
         assert [each.message for each in absent.failures] == ["the mirror holds no instance of the patient P-9"]
+        assert absent.complaint() == "the mirror holds no instance of the patient P-9; nothing was sent"
+        apart = await push(mirror, server, series=(series_uid(1), series_uid(2)), modality="MR")
+        of_series = f"the mirror holds no instance of the series {series_uid(1)} that meets the other criteria"
+        messages = [each.message for each in apart.failures]
+        assert (messages[0], messages[-1]) == (of_series, "the mirror holds no instance of the modality MR")
 
 
 def damaged(mirror: Path, damage: str) -> Path:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bulkdl.model.formatting import table
+from bulkdl.model.formatting import counted, table
 from bulkdl.model.quantities import human_bytes
 from bulkdl.model.reports.base import Report, documents
 from bulkdl.model.reports.run import Changes, changes_text
@@ -14,7 +14,8 @@ from bulkdl.model.reports.run import Changes, changes_text
 class RunSummary:
     """One run on a mirror. Moments are ISO 8601 in UTC; `ended` and `outcome` are None where it did not end.
 
-    `instances`, `bytes` and `changes` are those of its report.
+    `archive` is that of the mirror, or the one that `push` sent to. `instances`, `bytes` and `changes` are those of its
+    report.
     """
 
     run: int
@@ -56,10 +57,17 @@ class LogReport(Report):
                 run.outcome or "not finished",
                 f"{run.instances.get('fetched', run.instances.get('adopted', 0)):,}",
                 human_bytes(run.bytes.get("fetched", run.bytes.get("adopted", 0))),
-                changes_text(Changes(**run.changes)) if any(run.changes.values()) else "",
+                _changes(run),
             )
             for run in self.runs
         ]
         return table(
             ("run", "verb", "archive", "started (UTC)", "outcome", "new", "size", "changes"), rows, left=5, width=width
         )
+
+
+def _changes(run: RunSummary) -> str:
+    """What a run changed, or sent."""
+    if "sent" in run.instances:
+        return f"{counted(run.instances['sent'], 'instance')} sent, {human_bytes(run.bytes.get('sent', 0))}"
+    return changes_text(Changes(**run.changes)) if any(run.changes.values()) else ""

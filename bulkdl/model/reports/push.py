@@ -88,7 +88,8 @@ class PushReport(Report):
         if self.outcome is RunOutcome.INTERRUPTED:
             return interrupted(again)
         if self.outcome is RunOutcome.PARTIAL and not self.instances.failed:
-            return f"{self.failures[0].message}; everything else was sent"
+            rest = "everything else was sent" if self.instances.selected else "nothing was sent"
+            return f"{self.failures[0].message}; {rest}"
         if self.outcome is RunOutcome.PARTIAL:
             failed = f"{self.instances.failed:,} of {self.instances.selected:,} instances"
             return f"{failed} failed; the archive has all others; {again}"

@@ -75,41 +75,51 @@ class Pushing:
     _codes: set[str] = field(default_factory=set)
     _open: dict[int, _OpenSeries] = field(default_factory=dict)
     _announcer: Announcer = field(init=False)
+    _wanted: list[set[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._wanted = [{value.casefold() for value in values} for values in self.selection]
 
     async def count(self) -> None:
         """Count what is selected, before the first request."""
-        unmet = [{value.casefold(): value for value in values} for values in self.selection]
-        async for row in self._rows():
+        absent = [{value.casefold(): value for value in values} for values in self.selection]
+        unmet = [values.copy() for values in absent]
+        async for row in self._held_rows():
             if row.series.kind is not None:
-                self.left_out += 1
+                self.left_out += self._is_selected(row)
                 continue
+            _strike(absent, self.selection.values_of(row))
+            if not self._is_selected(row):
+                continue
+            _strike(unmet, self.selection.values_of(row))
             self.series_selected += 1
             self.selected += row.held
             self.bytes_selected += row.held_bytes
-            for values, found in zip(unmet, self.selection.values_of(row), strict=True):
-                values.pop(found, None)
-        for name, values in zip(PushSelection._fields, unmet, strict=True):
-            for value in values.values():
-                message = f"the mirror holds no instance of the {name} {value}"
+        for name, values, nowhere in zip(PushSelection._fields, unmet, absent, strict=True):
+            for key, value in values.items():
+                others = "" if key in nowhere else " that meets the other criteria"
+                message = f"the mirror holds no instance of the {name} {value}{others}"
                 self.missing.append(Failure("", None, SelectionError.code, message, 1))
         self._announcer = Announcer(self.sink, "push", self.selected, "instances")
         self._is_counted = not self.stop.is_set()
 
-    async def _rows(self) -> AsyncIterator[SeriesRow]:
-        """The selected Series that hold files."""
-        wanted = [{value.casefold() for value in values} for values in self.selection]
+    async def _held_rows(self) -> AsyncIterator[SeriesRow]:
+        """The Series that hold files."""
         after = 0
         while not self.stop.is_set() and (page := await self.mirror.journal(Journal.series, after=after, limit=_PAGE)):
             after = page[-1].id
             for row in page:
-                pairs = zip(wanted, self.selection.values_of(row), strict=True)
-                if row.held and all(not values or found in values for values, found in pairs):
+                if row.held:
                     yield row
+
+    def _is_selected(self, row: SeriesRow) -> bool:
+        pairs = zip(self._wanted, self.selection.values_of(row), strict=True)
+        return all(not values or found in values for values, found in pairs)
 
     async def items(self) -> AsyncGenerator[PushItem, None]:
         """What the archive has not confirmed, Series by Series, until `stop` is set."""
-        async for row in self._rows():
-            if row.series.kind is None:
+        async for row in self._held_rows():
+            if row.series.kind is None and self._is_selected(row):
                 async for item in self._items_of(row):
                     yield item
 
@@ -197,3 +207,9 @@ class Pushing:
             "left_out": self.left_out,
             "warnings": dict(self.warnings),
         }
+
+
+def _strike(criteria: Sequence[dict[str, str]], found: Sequence[str]) -> None:
+    """Remove from each criterion the value that a Series has."""
+    for values, value in zip(criteria, found, strict=True):
+        values.pop(value, None)
