@@ -13,7 +13,7 @@ import click
 
 from bulkdl.cli.options import ArchiveOptions
 from bulkdl.errors import ConfigurationError, JournalError
-from bulkdl.model.access import Access, ArchiveChoice, Credentials
+from bulkdl.model.access import CLIENTS, Access, ArchiveChoice, Credentials
 from bulkdl.verbs.connections.reach import ArchiveTerms, archive_terms, is_guest, reach, read_text
 from bulkdl.verbs.mirrors.folders import archive_of
 
@@ -28,11 +28,11 @@ def choose_archive(options: ArchiveOptions) -> ArchiveChoice:
 
 
 def choose_archive_of(mirror: Path, options: ArchiveOptions) -> ArchiveChoice | None:
-    """The archive that the command line names, or that of the last run on `mirror`; None where there was no run."""
+    """The archive that the command line names, or that of the last run on `mirror`; None where no run was with one."""
     if options.is_chosen:
         return choose_archive(options)
     name, url = archive_of(mirror)
-    if not name:
+    if name in ("", CLIENTS):
         return None
     try:
         terms = archive_terms(name, options.profiles)

@@ -129,18 +129,23 @@ class SeriesLists(JournalDatabase):
         names: Sequence[str | None],
         *,
         now: datetime,
+        are_received: bool = False,
     ) -> None:
         """Record valid instances that were found on the disk, and `series` as their headers describe them.
 
-        `names` are as in `record_instances`. A known Series keeps its record. A new one stays unlisted: only the
-        archive knows whether these are all its instances. Entries without a UID are bound as in `record_instances`.
+        `names` are as in `record_instances`. A known Series keeps its record. A new one stays unlisted, because only
+        the archive knows whether these are all its instances, unless clients stored it (`are_received`). Entries
+        without a UID are bound as in `record_instances`.
         """
         with self._writing() as database:
             database.executemany(queries.CLAIM_FOLDER, self._claims.items())
             for record, folder in series:
-                known = database.execute(queries.SERIES_FOLDER, (record.series_uid,))
-                if (known.fetchone() or (None,))[0] is None:
-                    writes.take_series(database, run, record, folder, moment(now))
+                known = database.execute(queries.SERIES_FOLDER, (record.series_uid,)).fetchone()
+                if (known or (None,))[0] is None:
+                    if are_received and known is None:
+                        writes.receive_series(database, record, folder, moment(now))
+                    else:
+                        writes.take_series(database, run, record, folder, moment(now))
             series_ids = {uid: writes.known_series(database, uid) for uid in {o.series_uid for o in outcomes}}
             pairs = zip(outcomes, names, strict=True)
             found = [(series_ids[each.series_uid], each.sop_uid, name, run.id) for each, name in pairs]

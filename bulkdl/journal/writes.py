@@ -25,6 +25,7 @@ from bulkdl.journal.rows import (
     unbound,
 )
 from bulkdl.journal.schema import FAILED, HELD, IN_PART, STATE_NUMBERS, UNBOUND, UNLISTED, WHOLE, WITHDRAWN
+from bulkdl.model.access import CLIENTS
 from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, default_file_name
 from bulkdl.model.outcomes import STATE_AFTER, InstanceOutcome, InstanceState
@@ -76,12 +77,25 @@ def take_series(
     after = merged(before, record)
     if (after, known_folder, archive_id) == (before, known_folder or folder, run.archive_id):
         return series_id, listing, None
-    if is_changed(before, record):
+    is_received = archive_id != run.archive_id and _is_of_clients(database, archive_id)
+    if is_received or is_changed(before, record):
         listing = UNLISTED
         database.execute(queries.MARK_UNCOMPARED, (series_id,))
     changed = (*series_columns(after), known_folder or folder, run.archive_id, now, listing, series_id)
     database.execute(queries.RENEW_SERIES, changed)
     return series_id, listing, before if is_moved(before, after) else None
+
+
+def _is_of_clients(database: sqlite3.Connection, archive_id: int) -> bool:
+    return bool(database.execute(queries.ARCHIVE_ID, (CLIENTS,)).fetchone() == (archive_id,))
+
+
+def receive_series(database: sqlite3.Connection, record: Series, folder: str, now: str) -> None:
+    """Insert a Series that clients store: all of it is what they send, until an archive has it."""
+    database.execute(queries.RENEW_ARCHIVE, (CLIENTS, ""))
+    (archive_id,) = database.execute(queries.ARCHIVE_ID, (CLIENTS,)).fetchone()
+    added = database.execute(queries.ADD_SERIES, (*series_columns(record), folder, archive_id, now))
+    database.execute(queries.SET_LISTING, (WHOLE, added.lastrowid))
 
 
 def complete_series(database: sqlite3.Connection, series: Series, folder: str, now: str) -> None:

@@ -19,6 +19,8 @@ DEMO_IDC: Final = "demo-idc"
 DEMO_PATHDB: Final = "demo-pathdb"
 DEMOS: Final = (DEMO, DEMO_IDC, DEMO_PATHDB)
 """The names of the demonstration archive, which runs in this process: as one of NBIA, of the IDC's form, and PathDB."""
+CLIENTS: Final = "DICOMweb clients"
+"""The name in a journal of what clients stored at `serve --accept-store`: no archive that could be asked."""
 
 
 class Route(StrEnum):

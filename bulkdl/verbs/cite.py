@@ -19,7 +19,7 @@ from bulkdl._version import __version__
 from bulkdl.archive.base import Archive
 from bulkdl.errors import ArchiveError, SelectionError
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
+from bulkdl.model.access import CLIENTS, DEFAULT_ARCHIVE, ArchiveChoice
 from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.dois import doi_in
 from bulkdl.model.events import Noted, Sink, ignore
@@ -49,7 +49,7 @@ from bulkdl.verbs.select import Wanted, choose_selection
 from bulkdl.verbs.selections.data_set_names import resolve_data_sets
 
 _PLAIN_WORDS: Final = {SeriesKind.SLIDE: "slide", SeriesKind.FILES: "supporting file"}
-_WITHOUT_DOWNLOADS: Final = frozenset({"merge", "relayout", "prune"})
+_WITHOUT_DOWNLOADS: Final = frozenset({"merge", "relayout", "prune", "push"})
 _NO_LICENSE: Final = "the archive names no licence"
 
 
@@ -194,6 +194,8 @@ class _Cited:
             total.update(series=one.series, instances=one.instances, size_bytes=one.size_bytes)
         patients = len({patient for sums in self.sums.values() for patient in sums.patients})
         verb = "were downloaded" if self.mirror else "are available"
+        if self.mirror and CLIENTS in self.archive:
+            verb = "were received"
         first, last = self.dates or ("", "")
         when = f" on {first}" if first == last else f" between {first} and {last}"
         release = f" ({self.release})" if self.release else ""

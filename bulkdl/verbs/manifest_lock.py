@@ -120,7 +120,7 @@ def _is_alone(selection: Wanted) -> bool:
 
 def _archive_of(name: str, url: str) -> str:
     """The archive as the head of a lock names it. The address of the demonstration is another one each time."""
-    return name if name in DEMOS or name == url else f"{name} {url}"
+    return name if name in DEMOS or url in ("", name) else f"{name} {url}"
 
 
 def _now() -> str:

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 from bulkdl.archive.connect import capabilities
 from bulkdl.errors import ConfigurationError
 from bulkdl.journal.journal import Journal
-from bulkdl.model.access import DEFAULT_ARCHIVE, ArchiveChoice
+from bulkdl.model.access import ArchiveChoice
 from bulkdl.model.events import RunContext, Sink, ignore
 from bulkdl.model.options import Option
 from bulkdl.model.quantities import parse_size
@@ -36,7 +36,7 @@ from bulkdl.server.tls import read_certificate
 from bulkdl.verbs.calls.blocking import blocking_block
 from bulkdl.verbs.calls.signatures import Paths
 from bulkdl.verbs.connections.endpoints import profile_of
-from bulkdl.verbs.connections.reach import archive_terms, cache_folder, choose_archive, read_text
+from bulkdl.verbs.connections.reach import cache_folder, choose_archive, read_text
 from bulkdl.verbs.mirrors.folders import require_settled
 from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.serving.accepted_stores import check_store_options
@@ -221,10 +221,9 @@ async def _reception(root: Path, options: ServeOptions, changed: asyncio.Event) 
     """The mirror that takes instances, which this process has locked. Raises MirrorLocked, DiskError, JournalError."""
     from bulkdl.verbs.adoption.reception import open_reception  # noqa: PLC0415 - late: few servers take any
 
-    terms = archive_terms(DEFAULT_ARCHIVE, {})
     async with (
         open_mirror(root, "serve") as mirror,
-        open_reception(mirror, (DEFAULT_ARCHIVE, terms.url), options.get("collection"), changed) as reception,
+        open_reception(mirror, options.get("collection"), changed) as reception,
     ):
         yield reception
 

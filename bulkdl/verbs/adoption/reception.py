@@ -29,6 +29,7 @@ from bulkdl.errors import BulkdlError, InstanceError
 from bulkdl.fetch.digests import digests_of_file
 from bulkdl.journal.journal import Journal
 from bulkdl.journal.rows import HeldPlace, Run
+from bulkdl.model.access import CLIENTS
 from bulkdl.model.ids import SeriesUid
 from bulkdl.model.records import InstanceKey, Series
 from bulkdl.model.reports.base import RunOutcome
@@ -61,7 +62,7 @@ class _ReceivedPart(NamedTuple):
 
 @dataclass(slots=True)
 class MirrorReception:
-    """See `server.reception.Reception`. `archive` is the name and the address for runs of a new mirror.
+    """See `server.reception.Reception`. `archive` is the name and the address for its run.
 
     `changed` is set when instances were stored.
     """
@@ -148,6 +149,7 @@ class MirrorReception:
         named = {candidate.key.series_uid for candidate in stored}
         taken = [(series, folder) for series, folder in folders if series.series_uid in named]
         outcomes = [outcome_of(candidate) for candidate in stored]
+        names = [outcome.name for outcome in outcomes]
         try:
             run = self._run or journal.begin_run(
                 verb="serve",
@@ -157,7 +159,7 @@ class MirrorReception:
                 settings={"accept_store": True},
                 now=now,
             )
-            journal.record_found(run, taken, outcomes, [outcome.name for outcome in outcomes], now=now)
+            journal.record_found(run, taken, outcomes, names, now=now, are_received=True)
         except BulkdlError:
             _take_back(journal, self.mirror.files, jobs)
             raise
@@ -183,12 +185,15 @@ def _take_back(journal: Journal, files: MirrorFiles, jobs: Sequence[tuple[Candid
 
 @asynccontextmanager
 async def open_reception(
-    mirror: OpenMirror, archive: tuple[str, str], collection: str | None, changed: asyncio.Event
+    mirror: OpenMirror, collection: str | None, changed: asyncio.Event
 ) -> AsyncIterator[MirrorReception]:
-    """Take instances into an open mirror until the block ends. `changed` is set whenever some were stored."""
+    """Take instances into an open mirror until the block ends. `changed` is set whenever some were stored.
+
+    The run has the archive of the last one. A new mirror is of no archive, and no archive is asked for what it lacks.
+    """
     layout = await mirror.settle_layout()
     last = await mirror.journal(Journal.last_run)
-    named = (last.archive_name, last.archive_url) if last is not None else archive
+    named = (last.archive_name, last.archive_url) if last is not None else (CLIENTS, "")
     reception = MirrorReception(mirror, layout, collection or COLLECTION, named, changed)
     try:
         yield reception

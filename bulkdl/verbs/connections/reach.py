@@ -14,7 +14,7 @@ from bulkdl.archive.auth import GUEST
 from bulkdl.archive.connect import capabilities
 from bulkdl.archive.profiles import DRS, commons_of, find_profile
 from bulkdl.errors import ConfigurationError
-from bulkdl.model.access import DEFAULT_ARCHIVE, DEMOS, Access, ArchiveChoice, Credentials, Route
+from bulkdl.model.access import CLIENTS, DEFAULT_ARCHIVE, DEMOS, Access, ArchiveChoice, Credentials, Route
 from bulkdl.model.text import decoded
 from bulkdl.runtime.bounded_files import read_file
 from bulkdl.verbs.calls.signatures import Paths
@@ -60,7 +60,11 @@ def reach(
 
 
 def choose_archive(archive: str | ArchiveChoice | None, default: str = DEFAULT_ARCHIVE) -> ArchiveChoice:
-    """What a verb was given, or the archive named `default`."""
+    """What a verb was given, or the archive named `default`. Raises ConfigurationError: that is not an archive."""
+    if archive is None and default == CLIENTS:
+        raise ConfigurationError(
+            "what the mirror holds was stored by clients, so there is no archive to ask; name one with --archive"
+        )
     return archive if isinstance(archive, ArchiveChoice) else reach(archive or default)
 
 

@@ -158,7 +158,8 @@ class _Texts:
         series, instances = sum(each.series for each in groups), sum(each.instances for each in groups)
         size = human_bytes(sum(each.size_bytes for each in groups))
         first = self._journal.first_run_at()
-        sources = [f"  {one_line(name)} ({one_line(url)})" for name, url in self._journal.archives()]
+        archives = self._journal.archives()
+        sources = [f"  {one_line(name)} ({one_line(url)})" if url else f"  {one_line(name)}" for name, url in archives]
         return _README.format(
             version=__version__,
             what=f"{counted(instances, 'instance')} in {series:,} series, {size}",

@@ -16,16 +16,21 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bulkdl.errors import ConfigurationError, MirrorLocked
+from bulkdl.errors import BulkdlError, ConfigurationError, MirrorLocked
 from bulkdl.journal.journal import Journal
+from bulkdl.model.access import CLIENTS
 from bulkdl.model.reports.push import PushCounts
 from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL, PARTIAL
 from bulkdl.server.access import AccessRules, User
 from bulkdl.verbs.adopt import adopt_async
+from bulkdl.verbs.cite import cite_async
+from bulkdl.verbs.mirror import mirror_async
 from bulkdl.verbs.push import push_async
+from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.serve import serve_async
 from bulkdl.verbs.serving.accepted_stores import check_store_options
-from bulkdl.verbs.status import status_async
+from bulkdl.verbs.status import log_async, status_async
+from bulkdl.verbs.sync import sync_async
 from bulkdl.verbs.verify import verify_async
 from tests.support.catalogue_files import one
 from tests.support.commands import start
@@ -123,6 +128,28 @@ async def test_what_is_pushed_is_held_and_found(tmp_path: Path) -> None:
 
 
 ONE, TWO = MADE[0], MADE[1]
+
+
+async def test_what_clients_stored_is_of_no_archive_and_whole(tmp_path: Path) -> None:
+    async with storing(tmp_path) as server:
+        assert (await server.store(body(ONE.content)))[0] == 200
+    status = await status_async(server.root)
+    assert (status.archive, status.unlisted_series, status.series.complete) == ("", 0, 1)
+    assert [(each.verb, each.archive) for each in (await log_async(server.root)).runs] == [("serve", CLIENTS)]
+    for ask in (resume_async, sync_async):
+        with pytest.raises(BulkdlError, match="no archive to ask; name one with --archive"):
+            await ask(server.root)
+    assert f"were received from {CLIENTS} on" in (await cite_async(server.root)).paragraph
+
+
+async def test_what_clients_stored_in_part_is_completed_from_an_archive(tmp_path: Path) -> None:
+    async with storing(tmp_path) as server:
+        assert (await server.store(body(ONE.content)))[0] == 200
+    write_folder(tmp_path / "source", iter(MADE))
+    async with serve_async(tmp_path / "source", cache=tmp_path / "cache") as archive:
+        report = await mirror_async(series=ONE.series_uid, archive=archive.url, to=server.root)
+        assert (report.outcome, report.instances.fetched, report.instances.reused) == ("complete", 1, 1)
+    assert (await status_async(server.root)).held == 2
 
 
 async def chunked(content: bytes) -> AsyncIterator[bytes]:
