@@ -151,13 +151,9 @@ def _announce(served: Served, *, as_json: bool) -> None:
     document = {"url": served.url, **asdict(served.report)}
     print(json.dumps(document, default=str) if as_json else served.url, flush=True)
     totals, report = served.report.totals, served.report
-    say = [
-        (
-            f"serving {totals.instances:,} instances in {totals.series:,} series of {totals.patients:,} patients,"
-            f" {human_bytes(totals.size_bytes)}"
-        ),
-        *_about_storing(served),
-    ]
+    counts = f"{totals.instances:,} instances in {totals.series:,} series of {totals.patients:,} patients"
+    size = human_bytes(totals.size_bytes) if totals.size_bytes or not totals.instances else "size unknown"
+    say = [f"serving {counts}, {size}", *_about_storing(served)]
     if report.duplicates:
         say.append(f"{report.duplicates:,} files are copies of others")
     if report.conflicts:

@@ -123,7 +123,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        size=_size, number=_number, link=link, shell=shlex.quote, python=repr, keyword=lambda text: text.strip("-")
+        size=_size,
+        known_size=_known_size,
+        number=_number,
+        link=link,
+        shell=shlex.quote,
+        python=repr,
+        keyword=lambda text: text.strip("-"),
     )
     environment.globals.update(address=address)
     return environment
@@ -131,6 +137,11 @@ def _environment() -> jinja2.Environment:
 
 def _size(value: int | None) -> str:
     return "" if value is None else human_bytes(value)
+
+
+def _known_size(value: int, images: int) -> str:
+    """The size of so many images. An archive of a cache may not say it, as of DICOMweb."""
+    return human_bytes(value) if value or not images else "unknown"
 
 
 def _number(value: int | None) -> str:

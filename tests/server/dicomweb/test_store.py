@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -125,6 +126,20 @@ async def test_what_is_pushed_is_held_and_found(tmp_path: Path) -> None:
     audit = await verify_async(server.root)
     assert (audit.checked, audit.sound) == (4, 4)
     assert [each.collection for each in (await status_async(server.root)).collections] == ["RECEIVED"]
+
+
+async def test_a_cache_of_an_archive_without_sizes_says_so(tmp_path: Path) -> None:
+    write_folder(tmp_path / "source", iter(MADE))
+    async with serve_async(tmp_path / "source", cache=tmp_path / "cache") as archive:
+        url = f"dicomweb+{archive.url.partition('/nbia-api')[0]}/dicom-web"
+        options: list[str | Path] = ["serve", "--archive", url, "--cache", tmp_path / "held", "--port", "0"]
+        with start(options, cache=tmp_path / "cache") as serving:
+            said = await asyncio.to_thread(lambda: (serving.stdout.readline(), serving.stderr.readline()))  # type: ignore[union-attr]
+            async with aiohttp.ClientSession() as session, session.get(said[0].partition("/nbia-api")[0]) as response:
+                page = await response.text()
+            serving.send_signal(signal.SIGTERM)
+    assert said[1] == "serving 4 instances in 2 series of 1 patients, size unknown\n"
+    assert "<dt>Size</dt><dd>unknown</dd>" in page
 
 
 ONE, TWO = MADE[0], MADE[1]
