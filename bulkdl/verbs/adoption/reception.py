@@ -94,11 +94,14 @@ class MirrorReception:
         """See `Reception.settle`."""
         paths = tuple(self.partials.path_text(name) for name in names)
         question = Examination(paths, ValidationLevel.STRUCTURE, with_md5=True, with_headers=True)
-        findings = [*await in_thread(examine, question)]
-        for number in [number for number, finding in enumerate(findings) if finding is FileKind.INFLATING]:
-            alone = replace(question, sources=(paths[number],), may_inflate=True)
-            async with self._inflating:
-                (findings[number],) = await in_thread(examine, alone)
+        findings: list[Finding] = []
+        for path in paths:  # one at a time: a server that is stopped does not wait for all
+            alone = replace(question, sources=(path,))
+            (finding,) = await in_thread(examine, alone)
+            if finding is FileKind.INFLATING:
+                async with self._inflating:
+                    (finding,) = await in_thread(examine, replace(alone, may_inflate=True))
+            findings.append(finding)
         pairs = zip(names, paths, findings, strict=True)
         parts = await in_thread(lambda: [_part(*each, study_uid) for each in pairs])
         async with self._settling:

@@ -24,8 +24,10 @@ from bulkdl.model.reports.push import PushCounts
 from bulkdl.runtime.disk import BOOKKEEPING, JOURNAL, PARTIAL
 from bulkdl.server.access import AccessRules, User
 from bulkdl.verbs.adopt import adopt_async
+from bulkdl.verbs.adoption.reception import open_reception
 from bulkdl.verbs.cite import cite_async
 from bulkdl.verbs.mirror import mirror_async
+from bulkdl.verbs.mirrors.open_mirror import open_mirror
 from bulkdl.verbs.push import push_async
 from bulkdl.verbs.resume import resume_async
 from bulkdl.verbs.serve import serve_async
@@ -405,6 +407,22 @@ def test_says_what_the_option_needs(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no --archive"):
         check_store_options([tmp_path / "new"], "localhost", AccessRules(), is_of_archive=True)
     check_store_options([tmp_path / "new"], "localhost", AccessRules())
+
+
+async def test_a_request_that_is_stopped_waits_for_one_instance_at_most(tmp_path: Path) -> None:
+    async with (
+        open_mirror(tmp_path / "received", "serve") as mirror,
+        open_reception(mirror, None, asyncio.Event()) as reception,
+    ):
+        names = [reception.next_name() for _ in range(2)]
+        for name in names:
+            os.mkfifo(reception.partials.path(name))  # to open it waits for a writer
+        settling = asyncio.create_task(reception.settle(names, study_uid=None, hidden=frozenset()))
+        writing = await asyncio.to_thread(os.open, reception.partials.path(names[0]), os.O_WRONLY)
+        settling.cancel()
+        os.close(writing)
+        with pytest.raises(asyncio.CancelledError):
+            await settling
 
 
 async def test_a_kill_leaves_nothing_half_stored(tmp_path: Path) -> None:
