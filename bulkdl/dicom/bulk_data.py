@@ -118,7 +118,10 @@ class _NativePixels:
         number = self._attributes.number
         is_subsampled = self._attributes.photometric_interpretation() in _SUBSAMPLED
         samples = 2 if is_subsampled else number(Tag.SAMPLES_PER_PIXEL)
-        return number(Tag.ROWS) * number(Tag.COLUMNS) * samples * number(Tag.BITS_ALLOCATED)
+        bits = number(Tag.ROWS) * number(Tag.COLUMNS) * samples * number(Tag.BITS_ALLOCATED)
+        if not bits:
+            raise InvalidInstance("its attributes give a frame no pixels")
+        return bits
 
 
 def read_bulk_data(path: Path, place: str) -> BulkData:

@@ -71,6 +71,13 @@ def test_frames_of_single_bits_begin_with_a_byte(tmp_path: Path) -> None:
     assert [int.from_bytes(content(path, piece), "little") for piece in found] == [frames[2], frames[0], frames[1]]
 
 
+def test_a_frame_without_a_size_is_none(tmp_path: Path) -> None:
+    path = put(tmp_path / "file.dcm", image(Rows=0))
+    with pytest.raises(InvalidInstance, match="no pixels"):
+        read_frames(path, [1])
+    assert read_bulk_data(path, "7FE00010").pieces
+
+
 def test_what_is_deflated_is_sent_inflated(tmp_path: Path) -> None:
     made = image()
     path = put(tmp_path / "file.dcm", made, DeflatedExplicitVRLittleEndian)
