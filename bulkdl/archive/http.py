@@ -306,9 +306,8 @@ class HttpClient:
             url, before = redirected(url, location), url
             if isinstance(content, Upload):
                 place = f"{url.origin()}{url.raw_path}"  # without a query, which may hold secrets
-                raise errors.RequestRejected(
-                    f"the archive redirects to {place}: nothing was sent there; if it is right, name it"
-                )
+                text = f"the archive redirects to {place}: nothing was sent there; if it is right, name it"
+                raise errors.RequestRejected(text, status=response.status)
             if rules is not None and not rules.follows(str(before), str(url)):
                 raise errors.UnexpectedAnswer(f"a redirect to {url.host}, which is not followed from there")
             if response.status in http_status.REDIRECTS_TO_GET:

@@ -231,12 +231,16 @@ async def test_an_instance_in_no_sequence_is_sent_once_more_alone(mirror: Path) 
         assert server.sizes == [6, 1]
 
 
-@pytest.mark.parametrize(("status", "error"), [(401, ArchiveRefused), (403, ArchiveRefused), (405, RequestRejected)])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, ArchiveRefused), (403, ArchiveRefused), (405, RequestRejected), (308, RequestRejected)],
+)
 async def test_an_archive_that_refuses_everything_ends_the_run(
     mirror: Path, status: int, error: type[Exception]
 ) -> None:
-    async with serving(mirror, lambda *_: answer(b"not here", status=status)) as server:
-        with pytest.raises(error, match="not here") as caught:
+    elsewhere = {"Location": "https://other.test/not%20here"}
+    async with serving(mirror, lambda *_: answer(b"not here", status=status, headers=elsewhere)) as server:
+        with pytest.raises(error, match=r"not( |%20)here") as caught:
             await push(mirror, server)
         assert (len(server.requests) == 1) is (status != 403)
         assert caught.value.report is not None or status == 403  # type: ignore[attr-defined]

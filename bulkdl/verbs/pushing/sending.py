@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from bulkdl.archive.dicomweb.store_answers import StoredInstance, StoreVerdict
 from bulkdl.archive.dicomweb.store_client import SentFile, StoreClient
+from bulkdl.archive.http_status import REDIRECTS
 from bulkdl.errors import (
     AccessDenied,
     ArchiveRefused,
@@ -91,6 +92,8 @@ class Sending:
             self._refusals.failed(error)
             return self._divided(part, error)
         except RequestFailed as error:
+            if error.status in REDIRECTS and not self._has_taken:
+                raise
             if error.status in _TAKES_NONE and not self._has_taken:
                 hint = "is this the root of DICOMweb, with STOW-RS?"
                 raise RequestRejected(f"{error}; it takes no instances there: {hint}", status=error.status) from error
