@@ -152,7 +152,21 @@ class DicomwebArchive:
         if len(series) < (study.series_count or 0):
             counts = f"lists {len(series):,} series of the study and counts {study.series_count:,}"
             return list(series.values()), UnexpectedAnswer(f"the archive {counts}")
-        return list(series.values()), _unreadable(invalid_rows, search.what) if invalid_rows else None
+        counted_series = [await self._counted(each) for each in series.values()]
+        return counted_series, _unreadable(invalid_rows, search.what) if invalid_rows else None
+
+    async def _counted(self, series: Series) -> Series:
+        """The Series with its number of instances. Where the archive states none, the instances are listed.
+
+        Nothing else of a Series changes with its content, so without a number no change of it would be found.
+        """
+        if series.image_count is not None:
+            return series
+        try:
+            listed = await self.list(series)
+        except RequestFailed:  # the caller that needs the list gets the error
+            return series
+        return replace(series, image_count=len(listed.entries) or None)
 
     async def _series_in_metadata(self, study: Study) -> dict[SeriesUid, Series]:
         """The Series of the instances of a Study, with their number; none where the archive does not list those."""
@@ -196,9 +210,13 @@ class DicomwebArchive:
         studies: dict[StudyUid, Study] = {}
         of_found = dict.fromkeys(each.study_uid for each in found.values() if each.study_uid is not None)
         await run_pool(as_iterator(of_found), ask_for_study, workers=_QUESTIONS_AT_ONCE, name="find-studies")
-        for uid, each in found.items():
-            if (known := studies.get(each.study_uid or StudyUid(""))) is not None:
-                found[uid] = of_study(each, known)
+
+        async def complete(uid: SeriesUid) -> None:
+            each = found[uid]
+            known = studies.get(each.study_uid or StudyUid(""))
+            found[uid] = await self._counted(each if known is None else of_study(each, known))
+
+        await run_pool(as_iterator(list(found)), complete, workers=_QUESTIONS_AT_ONCE, name="find-counts")
         return found, Descriptions(studies=tuple(studies[uid] for uid in of_found if uid in studies))
 
     async def _by_uid(self, uids: Sequence[SeriesUid]) -> list[Series]:
@@ -348,7 +366,7 @@ class DicomwebArchive:
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         """See `Archive.size`. The number of instances alone is known."""
         found = next(iter(await self._by_uid([series_uid])), None)
-        return SeriesSize(None, found.image_count if found is not None else None)
+        return SeriesSize(None, (await self._counted(found)).image_count if found is not None else None)
 
     async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
         """See `Archive.checksum`. There is none."""

@@ -112,6 +112,17 @@ async def test_every_server_gives_the_same_series(quirks: dict[str, Any]) -> Non
             assert {(series.collection, series.modality) for series in found.series} <= {("MADE-UP", "CT")}
 
 
+@pytest.mark.parametrize("selection", [EVERYTHING, Selection(series=(FIRST.series_uid,))], ids=["all", "one"])
+async def test_instances_are_counted_where_the_server_does_not(selection: Selection) -> None:
+    """Else a Series that grows would look the same, and one without a size as withdrawn."""
+    of_first = sum(one.series_uid == FIRST.series_uid for one in MADE_UP)
+    async with archive_of(has_counts=False) as (archive, server):
+        (first,) = [each for each in await found_series(archive, selection) if each.series_uid == FIRST.series_uid]
+        assert first.image_count == (await archive.size(FIRST.series_uid)).image_count == of_first
+        server.made_up.remove(FIRST)
+        assert (await archive.size(FIRST.series_uid)).image_count == of_first - 1
+
+
 async def test_a_study_without_a_protocol_is_in_the_collection_of_the_host() -> None:
     def without_protocol(row: dict[str, Any]) -> dict[str, Any]:
         return {tag: value for tag, value in row.items() if tag != "00120020"}
