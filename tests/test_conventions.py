@@ -114,7 +114,7 @@ _TESTED_BY: Final[dict[str, str]] = {
     "verbs/tables/header_main.py": "verbs/tables/test_header_table.py",  # a program; run as the parent does
     "verbs/connections/endpoint_methods.py": "docs/test_types.py",  # stubs, which the test hands to a type checker
     "verbs/mirrors/held_references.py": "resolve/test_annotations.py",  # those of all archives use it
-    "archive/plain_objects.py": "archive/test_supporting_files.py",  # what both archives of plain files share
+    "archive/plain_*.py": "archive/test_supporting_files.py",  # what archives of plain files share
     "verbs/connections/supporting_data.py": "archive/test_supporting_files.py",  # the questions, over real sockets
     "verbs/runs/adopted_files.py": "fetch/test_adopted.py",  # with the checksums of archives of all kinds
     "verbs/runs/run_reporter.py": "verbs/runs/test_mirror_run.py",  # what each run says and reports

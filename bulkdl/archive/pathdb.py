@@ -22,7 +22,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from bulkdl.archive.base import Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
 from bulkdl.archive.http import HttpClient
-from bulkdl.archive.plain_objects import PlainArchive, opened, with_size
+from bulkdl.archive.plain_archive import PlainArchive
+from bulkdl.archive.plain_objects import opened, with_size
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
 from bulkdl.errors import NotFound, RequestFailed, RequestRejected, UnexpectedAnswer

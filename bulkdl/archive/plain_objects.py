@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from bulkdl.archive.base import Rest, Take
+from bulkdl.archive.base import Rest
 from bulkdl.archive.http import IDENTITY, HttpClient
 from bulkdl.archive.http_body import HttpBody
 from bulkdl.archive.request import Request
 from bulkdl.errors import RequestFailed, UnexpectedAnswer
-from bulkdl.model.ids import SeriesUid
-from bulkdl.model.records import Entry, References, SeriesSize
+from bulkdl.model.records import Entry
 
 
 async def with_size(http: HttpClient, request: Request, entry: Entry) -> Entry:
@@ -43,31 +42,3 @@ async def opened(http: HttpClient, request: Request, entry: Entry, rest: Rest | 
             sizes = f"{entry.size_bytes:,} bytes were listed, and {body.object_bytes:,} are there now"
             raise UnexpectedAnswer(f"the file has changed: {sizes}")
         yield body
-
-
-class PlainArchive:
-    """The methods that archives of files at web addresses share: nothing is known beside the files."""
-
-    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
-        """See `Archive.describe`."""
-        del collection, take, patient_id
-
-    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`. None are stated."""
-        del series_uids
-        return {}
-
-    async def size(self, series_uid: SeriesUid) -> SeriesSize:
-        """See `Archive.size`. It is known of a listed file alone."""
-        del series_uid
-        return SeriesSize()
-
-    async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
-        """See `Archive.checksum`. There is none."""
-        del series_uid, entry
-        return None
-
-    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
-        """See `Archive.series_checksum`. There is none."""
-        del series_uid
-        return None

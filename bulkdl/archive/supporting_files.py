@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bulkdl.archive.base import Archive, Body, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
 from bulkdl.archive.http import HttpClient
-from bulkdl.archive.plain_objects import PlainArchive, opened, with_size
+from bulkdl.archive.plain_archive import PlainArchive
+from bulkdl.archive.plain_objects import opened, with_size
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request
 from bulkdl.errors import ArchiveError, RequestFailed, RequestRejected, UnexpectedAnswer

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from bulkdl.archive.base import Archive, FoundSeries
+from bulkdl.archive.base import Archive
 from bulkdl.archive.pathdb import COHORT_TABLE, file_name_of, key_of
 from bulkdl.errors import UnexpectedAnswer
 from bulkdl.model.records import NamedSlide, SeriesKind
 from bulkdl.model.selection import Selection
-from tests.support.archives import found_series, opened
+from tests.support.archives import found_at, found_series, opened
 from tests.support.faults import Action, FaultyServer, Seen, answer, in_turn, json, redirect
 from tests.support.pathdb_server import COLUMNS, PathDbServer, made_up_slide, part_of, pathdb_server, slide_bytes
 
@@ -31,16 +31,6 @@ async def archive_of(
         opened(server.url, kind="pathdb", max_attempts=2, notes=notes) as archive,
     ):
         yield archive, server
-
-
-async def batches(archive: Archive, selection: Selection) -> FoundSeries:
-    """All batches as one."""
-    found = [batch async for batch in archive.find(selection)]
-    return FoundSeries(
-        tuple(series for batch in found for series in batch.series),
-        tuple(question for batch in found for question in batch.not_found),
-        tuple(failure for batch in found for failure in batch.failed),
-    )
 
 
 # --- find -------------------------------------------------------------------------------------------------------------
@@ -90,7 +80,7 @@ async def test_only_the_pages_of_the_selected_collections_are_read() -> None:
 )
 async def test_names_what_it_does_not_have(criteria: dict[str, Any], missing: str) -> None:
     async with archive_of() as (archive, _):
-        assert list(map(str, (await batches(archive, Selection(**criteria))).not_found)) == [missing]
+        assert list(map(str, (await found_at(archive, Selection(**criteria))).not_found)) == [missing]
 
 
 async def test_a_row_without_an_address_is_a_failure_and_the_others_are_found() -> None:
@@ -100,7 +90,7 @@ async def test_a_row_without_an_address_is_a_failure_and_the_others_are_found() 
         "X,10.1/x,P,S,View,1,http://h/../b,no",
     )
     async with archive_of(wrong_rows=rows) as (archive, server):
-        found = await batches(archive, EVERYTHING)
+        found = await found_at(archive, EVERYTHING)
         assert len(found.series) == len(server.made_up)
         assert [str(error) for _, error in found.failed] == ["3 rows of the table of slides have no valid address"]
 
@@ -120,7 +110,7 @@ async def test_pages_that_repeat_themselves_are_a_failure_of_their_collection() 
     async with archive_of(has_table=False) as (archive, server):
         page = server.page(101, 0)
         server.page = lambda *_: page  # type: ignore[method-assign]
-        found = await batches(archive, EVERYTHING)
+        found = await found_at(archive, EVERYTHING)
         assert ["repeats slides" in str(error) for _, error in found.failed] == [True]
         assert found.not_found == ()
 
@@ -140,7 +130,7 @@ async def test_slides_of_a_manifest_are_known_without_a_request() -> None:
     async with archive_of() as (archive, server):
         one = server.made_up[0]
         address = f"{server.url}index.php/{one.study_uid}"
-        found = await batches(archive, Selection(slides=(NamedSlide(address, "A", "P", "S"),)))
+        found = await found_at(archive, Selection(slides=(NamedSlide(address, "A", "P", "S"),)))
         (series,) = found.series
         assert (series.series_uid, series.collection, series.description) == (one.series_uid, "A", "S")
         assert server.server.requests == []
@@ -152,7 +142,7 @@ async def test_slides_of_a_manifest_are_known_without_a_request() -> None:
 )
 async def test_an_address_of_a_manifest_is_not_obeyed_elsewhere(address: str) -> None:
     async with archive_of() as (archive, server):
-        found = await batches(archive, Selection(slides=(NamedSlide(address),)))
+        found = await found_at(archive, Selection(slides=(NamedSlide(address),)))
         assert found.series == ()
         assert list(map(str, found.not_found)) == [f"slide {address}, which is not at 127.0.0.1"]
         assert server.server.requests == []

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 
-from bulkdl.archive.base import Archive
+from bulkdl.archive.base import Archive, FoundSeries
 from bulkdl.archive.connect import connect
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.transports import OpenTransport, open_transport
@@ -72,3 +72,14 @@ async def found_series(archive: Archive, selection: Selection) -> list[Series]:
     """All Series that `find` yields."""
     async with aclosing(archive.find(selection)) as batches:
         return [series async for batch in batches for series in batch.series]
+
+
+async def found_at(archive: Archive, selection: Selection) -> FoundSeries:
+    """All that `find` yields, as one batch."""
+    async with aclosing(archive.find(selection)) as batches:
+        found = [batch async for batch in batches]
+    return FoundSeries(
+        tuple(series for batch in found for series in batch.series),
+        tuple(question for batch in found for question in batch.not_found),
+        tuple(failure for batch in found for failure in batch.failed),
+    )

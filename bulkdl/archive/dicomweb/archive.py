@@ -9,14 +9,14 @@ of an instance needs both.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from bulkdl.archive.base import Body, BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion, Take
+from bulkdl.archive.base import Body, BundleForm, Capabilities, FoundSeries, Listing, Rest, SeriesQuestion
 from bulkdl.archive.dicomweb.attributes import Attributes
 from bulkdl.archive.dicomweb.paths import studies_path
 from bulkdl.archive.dicomweb.questions import NOT_ALWAYS_STATED, answers, plan_questions, query_of
@@ -25,6 +25,7 @@ from bulkdl.archive.dicomweb.retrieve import Retriever
 from bulkdl.archive.dicomweb.search import RowSearch, SearchClient
 from bulkdl.archive.dicomweb.study_lists import StudyLists
 from bulkdl.archive.http import HttpClient
+from bulkdl.archive.plain_archive import PlainArchive
 from bulkdl.archive.profiles import Profile
 from bulkdl.errors import (
     NotFound,
@@ -36,7 +37,7 @@ from bulkdl.errors import (
 from bulkdl.model.descriptions import Descriptions
 from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid
-from bulkdl.model.records import Entry, References, Series, SeriesSize, Study
+from bulkdl.model.records import Entry, Series, SeriesSize, Study
 from bulkdl.model.selection import Selection
 from bulkdl.runtime.availability import Refusals
 from bulkdl.runtime.tasks import as_iterator, pool_results, run_pool
@@ -52,7 +53,7 @@ _UNKNOWN_SEARCH: Final = frozenset(
 _Emit: TypeAlias = Callable[[FoundSeries], Awaitable[None]]
 
 
-class DicomwebArchive:
+class DicomwebArchive(PlainArchive):
     """See `base.Archive`."""
 
     def __init__(self, profile: Profile, http: HttpClient) -> None:
@@ -354,29 +355,10 @@ class DicomwebArchive:
 
     # --- what is known beside them ------------------------------------------------------------------------------------
 
-    async def describe(self, collection: str, take: Take, *, patient_id: str | None = None) -> None:
-        """See `Archive.describe`. What there is comes with the Series."""
-        del collection, take, patient_id
-
-    async def references(self, series_uids: Sequence[SeriesUid]) -> Mapping[SeriesUid, References]:
-        """See `Archive.references`. None are stated."""
-        del series_uids
-        return {}
-
     async def size(self, series_uid: SeriesUid) -> SeriesSize:
         """See `Archive.size`. The number of instances alone is known."""
         found = next(iter(await self._by_uid([series_uid])), None)
         return SeriesSize(None, (await self._counted(found)).image_count if found is not None else None)
-
-    async def checksum(self, series_uid: SeriesUid, entry: Entry) -> bytes | None:
-        """See `Archive.checksum`. There is none."""
-        del series_uid, entry
-        return None
-
-    async def series_checksum(self, series_uid: SeriesUid) -> bytes | None:
-        """See `Archive.series_checksum`. There is none."""
-        del series_uid
-        return None
 
 
 class _Finding:

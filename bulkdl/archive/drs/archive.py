@@ -32,7 +32,7 @@ from bulkdl.archive.drs.zip_directory import (
 )
 from bulkdl.archive.http import IDENTITY, SHORT_ANSWER_BYTES, HttpClient
 from bulkdl.archive.http_body import HttpBody
-from bulkdl.archive.plain_objects import PlainArchive
+from bulkdl.archive.plain_archive import PlainArchive
 from bulkdl.archive.private_hosts import is_private
 from bulkdl.archive.profiles import Profile
 from bulkdl.archive.request import Request, ServiceRules

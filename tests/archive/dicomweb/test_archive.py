@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bulkdl.archive.base import Archive, FoundSeries
+from bulkdl.archive.base import Archive
 from bulkdl.errors import AccessDenied, NotFound, RequestFailed, RequestRejected, SelectionError, ShortBody
 from bulkdl.model.access import Access, Credentials
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid
 from bulkdl.model.records import Entry, Series
 from bulkdl.model.selection import Selection
 from bulkdl.verbs.data_sets.known_data_sets import data_sets_of_archive
-from tests.support.archives import found_series, opened
+from tests.support.archives import found_at, found_series, opened
 from tests.support.dicom_files import instances
 from tests.support.dicomweb_server import DicomwebServer, dicomweb_server, element, parts_of
 from tests.support.faults import Action, FaultyServer, Seen, answer, redirect, zipped
@@ -43,16 +43,6 @@ async def archive_of(
         opened(server.url, kind="dicomweb", max_attempts=2, notes=notes, access=access) as archive,
     ):
         yield archive, server
-
-
-async def batches(archive: Archive, selection: Selection) -> FoundSeries:
-    """All batches as one."""
-    found = [batch async for batch in archive.find(selection)]
-    return FoundSeries(
-        tuple(series for batch in found for series in batch.series),
-        tuple(question for batch in found for question in batch.not_found),
-        tuple(failure for batch in found for failure in batch.failed),
-    )
 
 
 async def content_of(archive: Archive, entry: Entry = ENTRY) -> bytes:
@@ -105,7 +95,7 @@ async def test_every_server_gives_the_same_series(quirks: dict[str, Any]) -> Non
             (Selection(body_parts=("chest",)), everything),
             (Selection(patients=("nobody",)), set()),
         ):
-            found = await batches(archive, selection)
+            found = await found_at(archive, selection)
             assert {series.series_uid for series in found.series} == expected
             assert bool(found.not_found) == (not expected)
             assert found.failed == ()
@@ -143,7 +133,7 @@ async def test_collections_are_listed_with_their_patients_and_series(has_counts:
 async def test_a_short_list_of_series_is_a_failure_unless_the_instances_complete_it() -> None:
     for has_metadata in (True, False):
         async with archive_of(cut_at=0, has_metadata=has_metadata) as (archive, _):
-            found = await batches(archive, Selection(studies=(FIRST.study_uid,)))
+            found = await found_at(archive, Selection(studies=(FIRST.study_uid,)))
             assert len(found.series) == (2 if has_metadata else 1)
             assert [str(error) for _, error in found.failed] == (
                 [] if has_metadata else ["the archive lists 1 series of the study and counts 2"]
@@ -155,7 +145,7 @@ async def test_a_study_whose_series_are_not_listed_is_a_failure() -> None:
         return answer(b"", status=500) if seen.path.endswith(f"{FIRST.study_uid}/series") else None
 
     async with archive_of(fault) as (archive, _):
-        found = await batches(archive, EVERYTHING)
+        found = await found_at(archive, EVERYTHING)
         assert {series.series_uid for series in found.series} == {one.series_uid for one in MADE_UP} - OF_STUDY
         assert [str(question) for question, _ in found.failed] == [f"study uid {FIRST.study_uid}"]
 
@@ -168,7 +158,7 @@ async def test_a_series_of_another_study_is_not_one_of_the_list() -> None:
         return rows.rows([rows.series_row(MADE_UP[0]), rows.series_row(MADE_UP[6]), rows.series_row(MADE_UP[-1])])
 
     async with archive_of(fault) as (archive, _):
-        found = await batches(archive, Selection(studies=(FIRST.study_uid,)))
+        found = await found_at(archive, Selection(studies=(FIRST.study_uid,)))
         assert {series.series_uid for series in found.series} == OF_STUDY
         assert [str(error) for _, error in found.failed] == [
             f"1 row of the series of study {FIRST.study_uid} cannot be read"
@@ -206,14 +196,14 @@ async def test_a_day_with_more_studies_than_a_list_is_a_failure() -> None:
         opened(server.url, kind="dicomweb") as archive,
     ):
         server.days = {one.study_uid: "20200101" if at >= 24 else "20190101" for at, one in enumerate(made_up)}
-        found = await batches(archive, EVERYTHING)
+        found = await found_at(archive, EVERYTHING)
         assert ["cuts the studies of the whole archive after 12" in str(error) for _, error in found.failed] == [True]
         assert len(found.series) == 48
 
 
 async def test_series_that_are_not_there_are_named() -> None:
     async with archive_of() as (archive, _):
-        found = await batches(archive, Selection(series=(FIRST.series_uid, SeriesUid("1.2.3"))))
+        found = await found_at(archive, Selection(series=(FIRST.series_uid, SeriesUid("1.2.3"))))
         assert [series.series_uid for series in found.series] == [FIRST.series_uid]
         assert [question.series_uid for question in found.not_found] == ["1.2.3"]
 
@@ -223,7 +213,7 @@ async def test_without_a_search_for_series_the_study_is_asked_for() -> None:
         return answer(b"", status=404) if seen.path in {"/dicom-web/series", "/dicom-web/instances"} else None
 
     async with archive_of(fault) as (archive, _):
-        ((_, error),) = (await batches(archive, Selection(series=(FIRST.series_uid,)))).failed
+        ((_, error),) = (await found_at(archive, Selection(series=(FIRST.series_uid,)))).failed
         assert "name its --study" in str(error)
         both = Selection(series=(FIRST.series_uid,), studies=(FIRST.study_uid,))
         assert [series.series_uid for series in await found_series(archive, both)] == [FIRST.series_uid]
@@ -249,7 +239,7 @@ async def test_what_no_answer_states_cannot_be_asked_for() -> None:
 )
 async def test_what_is_not_an_answer_is_not_an_empty_one(wrong: Action) -> None:
     async with archive_of(lambda seen: wrong if seen.path.endswith("/studies") else None) as (archive, _):
-        found = await batches(archive, Selection(patients=("A",)))
+        found = await found_at(archive, Selection(patients=("A",)))
         assert (len(found.failed), found.not_found) == (1, ())
 
 
@@ -419,7 +409,7 @@ async def test_a_refusal_shows_no_secret(credentials: Credentials, hint: str) ->
     sent = credentials.authorization or "nothing"
     refusal = answer(f"you sent {sent}".encode(), status=401)
     async with archive_of(lambda _: refusal, credentials=credentials) as (archive, _):
-        ((_, error),) = (await batches(archive, EVERYTHING)).failed
+        ((_, error),) = (await found_at(archive, EVERYTHING)).failed
         assert isinstance(error, AccessDenied)
         assert hint in str(error)
         assert sent.partition(" ")[2] not in str(error) or sent == "nothing"
