@@ -89,8 +89,8 @@ class Attributes:
         values = element.get("Value") if isinstance(element, Mapping) else None
         for value in values if isinstance(values, list) else (values,):
             text = _text_of(value)
-            if text is not None and (text := text.strip(_PADDING)):
-                yield text[:_MOST_CHARACTERS]
+            if text is not None and (kept := text.strip(_PADDING)[:_MOST_CHARACTERS]).strip():
+                yield kept
 
 
 def _text_of(value: object) -> str | None:

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkdl.archive.dicomweb.attributes import TAGS, Attributes
@@ -81,6 +81,7 @@ def test_a_uid_is_without_its_padding(value: str) -> None:
     assert Attributes({"0020000D": {"vr": "UI", "Value": [value]}}).uid("StudyInstanceUID") == "1.2.3"
 
 
+@example({"Value": "\x1f"})
 @given(ELEMENT)
 def test_whatever_is_sent_is_read_or_left_out(element: Any) -> None:
     attributes = Attributes({TAGS["StudyDate"]: element})
