@@ -82,7 +82,9 @@ class _Listing:
         )
         if data_set is None:
             return report
-        found = () if is_uid(data_set) else find_data_sets(self._known, written_name(data_set))
+        found = find_data_sets(self._known, written_name(data_set))
+        if is_uid(data_set):
+            found = tuple(each for each in found if each.name == data_set)
         if patient is not None:
             selection = Selection(collections=self._names(data_set, found), patients=(patient,))
             return replace(report, data_sets=(), studies=await self._studies(selection))

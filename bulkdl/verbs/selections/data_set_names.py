@@ -27,8 +27,9 @@ async def resolve_data_sets(selection: Selection, archive: Archive, sink: Sink) 
     """Replace the `data_sets` of a selection by the criteria that they are at `archive`, and tell `sink` which.
 
     Collections that are named by a DOI or an address are replaced, too.
-    A UID is a Series or a Study; a DOI, or the address of a page of TCIA, is the Collections behind it; another word is
-    a Collection, in any case and with `-`, `_` and blanks alike, an analysis result, or else a Patient.
+    A UID is a Series or a Study, or else a Collection of exactly that name; a DOI, or the address of a page of TCIA, is
+    the Collections behind it; another word is a Collection, in any case and with `-`, `_` and blanks alike, an analysis
+    result, or else a Patient.
     Raises SelectionError: the archive has nothing of that name, or the words are of several kinds.
     """
     words = [name for name in selection.collections if _is_address(name)]
@@ -55,6 +56,8 @@ async def _meaning(word: str, known: Iterable[str], archive: Archive) -> tuple[s
     if is_uid(word):
         field = "series" if await _has(Selection(series=(SeriesUid(word),)), archive) else "studies"
         if field == "studies" and not await _has(Selection(studies=(StudyUid(word),)), archive):
+            if word in await archive.collections():  # the address of a DICOMweb server, whose data names no Collection
+                return "collections", [word]
             raise SelectionError(f"the archive has no series and no study {word}, or does not show it")
         return field, [word]
     name = written_name(word)

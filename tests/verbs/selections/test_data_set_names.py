@@ -13,7 +13,7 @@ from bulkdl.model.selection import Selection
 from bulkdl.verbs.select import choose_selection
 from tests.support.bad_archive import BadArchive
 from tests.support.commands import RunningArchive, run
-from tests.support.dicom_files import instances
+from tests.support.dicom_files import instances, write_folder
 from tests.support.idc_index import series_row, write_index
 
 MADE_UP = list(instances(series=2, per_series=2))
@@ -67,6 +67,16 @@ async def test_a_uid_is_that_of_a_series_or_of_a_study_and_a_name_may_be_that_of
     assert series == (1, f"{ONE.series_uid!r} is the series {ONE.series_uid}")
     assert study == (2, f"{ONE.study_uid!r} is the study {ONE.study_uid}")
     assert patient == (2, f"{ONE.patient_id!r} is the patient {ONE.patient_id}")
+
+
+async def test_the_collection_of_a_dicomweb_server_may_be_an_address(tmp_path: Path) -> None:
+    write_folder(tmp_path / "source", iter(MADE_UP))
+    async with bulkdl.serve_async(tmp_path / "source", cache=tmp_path / "cache") as served:
+        url = f"dicomweb+{served.url.partition('/nbia-api')[0]}/dicom-web"
+        assert await taken_for("127.0.0.1", url) == (2, "'127.0.0.1' is the collection 127.0.0.1")
+        choice = bulkdl.reach(url, cache=tmp_path / "cache")
+        listed = await bulkdl.ls_async("127.0.0.1", ONE.patient_id, archive=choice)
+    assert [len(study.series) for study in listed.studies or ()] == [2]
 
 
 async def test_options_narrow_a_data_set(demo_archive: RunningArchive) -> None:
