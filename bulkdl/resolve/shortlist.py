@@ -154,11 +154,11 @@ class Shortlist:
     async def _within(self, limit: int, rows: list[_Row]) -> list[_Row]:
         """Those that fit into the limit, up to the first one that does not. What was chosen before counts first."""
         chosen: set[SeriesUid] = set()
-        total = estimated = 0
+        total = estimated = size = 0
         for row in sorted(rows, key=lambda row: row.series_uid not in self._kept):
-            size = await self._asked_size(row)
-            if size is None:
-                size, estimated = self._size(row), estimated + 1
+            asked = await self._asked_size(row)
+            size = self._size(row) if asked is None else asked
+            estimated += asked is None
             if total + size > limit and row.series_uid not in self._kept:
                 break
             total += size
@@ -166,10 +166,10 @@ class Shortlist:
         self.is_exact = not estimated
         text = f"{len(chosen):,} of {len(rows):,} series fit into {human_bytes(limit)}"
         if rows and not chosen:
-            first = human_bytes(self._size(rows[0]))
-            raise SelectionError(
-                f"nothing fits into --limit-bytes: the first series, {rows[0].series_uid}, has {first}"
+            has = (
+                f"has {human_bytes(size)}" if not estimated else f"may have {human_bytes(size)}: its size is not known"
             )
+            raise SelectionError(f"nothing fits into --limit-bytes: the first series, {rows[0].series_uid}, {has}")
         if estimated:
             text += f"; the archive does not give the sizes of {estimated:,} of them, which are estimates"
         self.notes.append(text)

@@ -108,7 +108,11 @@ async def test_sizes_that_the_series_lack_are_asked_for_as_far_as_they_matter() 
     archive.sizes = {found[0].series_uid: 40, found[1].series_uid: 50, found[2].series_uid: 60}
     chosen, _ = await choose(Selection(everything=True, limit_bytes=100), found, archive=archive)
     assert (numbers(chosen), archive.asked["size"]) == ([1, 2], 3)
+    with pytest.raises(SelectionError, match=r"the first series, 1\.2\.001, has 40 B"):
+        await choose(Selection(everything=True, limit_bytes=39), found, archive=archive)
     archive.sizes = {}
+    with pytest.raises(SelectionError, match=r"1\.2\.001, may have \d+\.\d kB: its size is not known"):
+        await choose(Selection(everything=True, limit_bytes=39), found, archive=archive)
     chosen, notes = await choose(Selection(everything=True, limit_bytes=1_100_000), found, archive=archive)
     assert numbers(chosen) == [1, 2]
     assert "sizes of 3 of them, which are estimates" in notes[0]
