@@ -239,16 +239,16 @@ class NotStored(InstanceError, code="not-stored"):
     """An archive to which the instance was sent did not store it, or does not confirm that it did."""
 
 
+class BundleError(BulkdlError, code="bundle"):
+    """The bundle of a Series is truncated, damaged or hostile. Instances that were read before it stay valid."""
+
+
 class FileDiffers(BulkdlError, code="file-differs"):
     """A file of the mirror is missing or altered: it is not the one of the journal. It was not sent."""
 
     def __init__(self, message: str, *, sop_uid: str) -> None:
         super().__init__(message)
         self.sop_uid = sop_uid
-
-
-class BundleError(BulkdlError, code="bundle"):
-    """The bundle of a Series is truncated, damaged or hostile. Instances that were read before it stay valid."""
 
 
 class InvalidVolume(BulkdlError, code="invalid-volume"):

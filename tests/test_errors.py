@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bulkdl import errors
-from bulkdl.errors import BulkdlError, ManifestError, RequestFailed
+from bulkdl.errors import BulkdlError, FileDiffers, ManifestError, RequestFailed
 
 
 def _tree(root: type[BulkdlError] = BulkdlError) -> Iterator[type[BulkdlError]]:
@@ -29,6 +29,8 @@ def _made(kind: type[BulkdlError]) -> BulkdlError:
         error: BulkdlError = kind("not a UID", source="cohort.tcia", line=7)
     elif issubclass(kind, RequestFailed):
         error = kind("the archive answered 503", status=503, retry_after_seconds=4.5)
+    elif issubclass(kind, FileDiffers):
+        error = kind("its file is missing", sop_uid="1.2.3")
     else:
         error = kind("what happened")
     error.attempts = 3

@@ -123,7 +123,8 @@ def test_json_gives_every_event_as_one_object_a_line() -> None:
     assert times == sorted(times)
     assert {time.utcoffset() for time in times} == {timedelta()}
     assert objects[-1] == {"event": "run-ended", "document": {"outcome": "complete"}}
-    assert objects[0] == {"event": "run-started", "run": 3, "mirror": "/data/m", "archive": "https://archive.test/"}
+    started = {"run": 3, "mirror": "/data/m", "archive": "https://archive.test/", "sends": False}
+    assert objects[0] == {"event": "run-started", **started}
     assert set(objects[1]) == {
         *("event", "series_selected", "series_done", "instances_selected", "instances_held", "instances_failed"),
         *("bytes_fetched", "bytes_selected", "bytes_left", "bytes_per_second", "seconds_left", "retries"),
