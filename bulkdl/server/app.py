@@ -26,7 +26,6 @@ from bulkdl.server.catalogue import Catalogue
 from bulkdl.server.connections import HANDSHAKE_SECONDS, Connections, end_stalled_readers
 from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb import routes as dicomweb
-from bulkdl.server.dicomweb import store
 from bulkdl.server.inspection import Inspector
 from bulkdl.server.metrics import METRICS, Metrics
 from bulkdl.server.nbia import routes as nbia
@@ -85,8 +84,7 @@ def make_app(
     bucket.add_routes(app.router, context)
     services.add_routes(app.router, context)
     pathdb.add_routes(app.router, context, slides or ServedSlides())
-    dicomweb.add_routes(app.router, context)
-    store.add_routes(app.router, context, reception)
+    dicomweb.add_routes(app.router, context, reception)
     portal.add_routes(app.router, context, services=SERVICES_PATH, mirrors=mirrors)
     app.router.add_route("*", "/{anything:.*}", _unknown)
 

@@ -23,18 +23,16 @@ from bulkdl.archive.dicomweb.store_answers import (
     REFERENCED_SOP_UID,
     REFERENCED_SOPS,
     RETRIEVE_URL,
+    reason_text,
 )
 from bulkdl.errors import BundleError, DiskError, DiskFull
 from bulkdl.model.ids import is_uid
 from bulkdl.model.text import error_text
 from bulkdl.runtime.tasks import in_thread
 from bulkdl.server.access import GUEST
-from bulkdl.server.context import ServerContext
 from bulkdl.server.dicomweb.exchange import (
-    ROOT,
     DicomWebRefusal,
     DicomWebRequest,
-    Guard,
     error_response,
     not_acceptable,
 )
@@ -48,15 +46,8 @@ _WRITE_BYTES: Final = 1 << 18
 _MOST_AT_ONCE: Final = 16
 
 
-def add_routes(router: web.UrlDispatcher, context: ServerContext, reception: Reception | None) -> None:
-    """Add the routes; without a `reception` they say that nothing can be stored."""
-    guard, storing = Guard(context), _Storing(reception)
-    for path in (f"{ROOT}/studies", f"{ROOT}/studies/{{study}}"):
-        router.add_post(path, guard.handler(storing.answer))
-
-
-class _Storing:
-    """The handler, and how many requests it reads."""
+class Storing:
+    """The handler, and how many requests it reads. Without a `reception` nothing is stored."""
 
     def __init__(self, reception: Reception | None) -> None:
         self._reception = reception
@@ -101,9 +92,9 @@ class _Storing:
             raise DicomWebRefusal(HTTPStatus.BAD_REQUEST, f"nothing was stored: {error_text(error)}") from error
         except DiskError as error:
             is_full = isinstance(error, DiskFull)
-            status = HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.INTERNAL_SERVER_ERROR
-            reason = f"out of resources ({OUT_OF_RESOURCES:04X})"
-            raise DicomWebRefusal(status, f"nothing was stored: {reason}") from error
+            raise _no_resources(
+                HTTPStatus.INSUFFICIENT_STORAGE if is_full else HTTPStatus.INTERNAL_SERVER_ERROR
+            ) from error
 
 
 def _with_header(response: web.Response, name: str, value: str) -> web.Response:
@@ -135,8 +126,11 @@ def _check_size(http: web.Request, reception: Reception) -> None:
     if length > MOST_BYTES:
         raise _too_large()
     if length and length > reception.partials.free_bytes():
-        reason = f"out of resources ({OUT_OF_RESOURCES:04X})"
-        raise DicomWebRefusal(HTTPStatus.INSUFFICIENT_STORAGE, f"nothing was stored: {reason}")
+        raise _no_resources(HTTPStatus.INSUFFICIENT_STORAGE)
+
+
+def _no_resources(status: HTTPStatus) -> DicomWebRefusal:
+    return DicomWebRefusal(status, f"nothing was stored: {reason_text(OUT_OF_RESOURCES)}")
 
 
 def _too_large() -> DicomWebRefusal:
