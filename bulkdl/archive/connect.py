@@ -68,9 +68,7 @@ async def connect(
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    access = access or Access()
-    if retrier.policy.give_up_after_seconds:  # else only what fails by itself is given up
-        access = access.bounded(retrier.policy.give_up_after_seconds)
+    access = _bounded(access or Access(), retrier)
     if profile.supporting:
         anonymous = replace(access, credentials=Credentials())
         inner = replace(profile, supporting=False)
@@ -95,27 +93,37 @@ async def connect(
             yield RoutedArchive(profile, first, second)
         return
     form: Form = profile.form or _FORMS[profile.kind]
-    async with open_transport(access) as transport:
-        http = HttpClient(profile.url, transport, retrier, access, note=note)
-        try:
-            yield form(profile, http)
-        finally:
-            await http.log_out()
+    async with open_client(profile, retrier, access=access, note=note, open_transport=open_transport) as http:
+        yield form(profile, http)
 
 
 @asynccontextmanager
 async def open_client(
-    profile: Profile, retrier: Retrier, *, access: Access, note: Callable[[str], None] = lambda _: None
+    profile: Profile,
+    retrier: Retrier,
+    *,
+    access: Access,
+    note: Callable[[str], None] = lambda _: None,
+    open_transport: OpenTransport = transports.open_transport,
 ) -> AsyncIterator[HttpClient]:
     """Open a client of the archive of `profile` without its protocol, for requests beyond the three questions.
 
     Raises:
         ConfigurationError: the certificate bundle cannot be read.
     """
-    if retrier.policy.give_up_after_seconds:
-        access = access.bounded(retrier.policy.give_up_after_seconds)
-    async with transports.open_transport(access) as transport:
-        yield HttpClient(profile.url, transport, retrier, access, note=note)
+    access = _bounded(access, retrier)
+    async with open_transport(access) as transport:
+        http = HttpClient(profile.url, transport, retrier, access, note=note)
+        try:
+            yield http
+        finally:
+            await http.log_out()
+
+
+def _bounded(access: Access, retrier: Retrier) -> Access:
+    """The same, without a wait that is longer than what an archive is waited for in all."""
+    seconds = retrier.policy.give_up_after_seconds
+    return access.bounded(seconds) if seconds else access  # else only what fails by itself is given up
 
 
 @asynccontextmanager
