@@ -206,6 +206,10 @@ class CatalogueView:
         found = self._rows("SELECT t.collection_key FROM series AS t", ("t.series_uid = ?", (series_uid,)))
         return found[0][0] if found else None
 
+    def has_series(self, series_uid: str, study_uid: str | None = None) -> bool:
+        """Whether there is this Series, in any Study or in this one."""
+        return any(True for _ in self.series_uids(series_uid=series_uid, study_uid=study_uid))
+
     def uuids(self, first: str) -> Iterator[tuple[str, str]]:
         """The UUIDs of Series (`model.ids.stable_uuid`) from `first` on, sorted, each with the UID of its Series."""
         source, wanted = "folder AS f CROSS JOIN series AS t ON t.number = f.series", [("f.uuid >= ?", (first,))]
@@ -238,10 +242,9 @@ class CatalogueView:
 
     def find_instance(self, sop_uid: str, *, study_uid: str | None = None) -> ServedFile | None:
         """The file of an instance by its UID, in any Study or in this one. If several Series hold it, the first."""
-        for file in self._files("sop_uid = ?", "series_uid", sop_uid):
-            if any(True for _ in self.series_uids(series_uid=file.series_uid, study_uid=study_uid)):
-                return file
-        return None
+        is_any = study_uid is None and not self.hidden
+        files = self._files("sop_uid = ?", "series_uid", sop_uid)
+        return next((file for file in files if is_any or self.has_series(file.series_uid, study_uid)), None)
 
     def file_numbered(self, number: str) -> ServedFile | None:
         """The file with this number in the catalogue."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from bulkdl.server.catalogue import CatalogueView, ServedFile
+from bulkdl.server.catalogue import ServedFile
 from bulkdl.server.dicomweb.exchange import DicomWebRefusal, DicomWebRequest, not_acceptable, not_found
 from bulkdl.server.dicomweb.instances import instance_of
 from bulkdl.server.dicomweb.media_types import ANY_SYNTAX, DICOM, Offer, read_accept
@@ -77,11 +77,7 @@ async def _file(request: DicomWebRequest) -> AsyncIterator[ServedFile]:
         if known is None:
             raise not_found("instance")
         series_uid = known.series_uid
-    if not await do(_exists, request.view, study_uid, series_uid):
+    if not await do(request.view.has_series, series_uid, study_uid or None):
         raise not_found("instance")
     async with instance_of(request, series_uid, sop_uid) as file:
         yield file
-
-
-def _exists(view: CatalogueView, study_uid: str, series_uid: str) -> bool:
-    return any(True for _ in view.series_uids(study_uid=study_uid or None, series_uid=series_uid))
