@@ -22,7 +22,7 @@ from bulkdl.archive.dicomweb.paths import studies_path
 from bulkdl.archive.dicomweb.questions import NOT_ALWAYS_STATED, answers, plan_questions, query_of
 from bulkdl.archive.dicomweb.records import SERIES_FIELDS, of_study, read_series, read_study
 from bulkdl.archive.dicomweb.retrieve import Retriever
-from bulkdl.archive.dicomweb.search import RowSearch, SearchClient
+from bulkdl.archive.dicomweb.search import RowSearch, SearchClient, unreadable
 from bulkdl.archive.dicomweb.study_lists import StudyLists
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.plain_archive import PlainArchive
@@ -35,7 +35,6 @@ from bulkdl.errors import (
     UnexpectedAnswer,
 )
 from bulkdl.model.descriptions import Descriptions
-from bulkdl.model.formatting import counted
 from bulkdl.model.ids import SeriesUid, SopInstanceUid, StudyUid, is_uid
 from bulkdl.model.records import Entry, Series, SeriesSize, Study
 from bulkdl.model.selection import Selection
@@ -154,7 +153,7 @@ class DicomwebArchive(PlainArchive):
             counts = f"lists {len(series):,} series of the study and counts {study.series_count:,}"
             return list(series.values()), UnexpectedAnswer(f"the archive {counts}")
         counted_series = [await self._counted(each) for each in series.values()]
-        return counted_series, _unreadable(invalid_rows, search.what) if invalid_rows else None
+        return counted_series, unreadable(invalid_rows, search.what) if invalid_rows else None
 
     async def _counted(self, series: Series) -> Series:
         """The Series with its number of instances. Where the archive states none, the instances are listed.
@@ -439,7 +438,3 @@ def _instance_of(series_uid: str, row: Attributes) -> str | None:
 def _needs_study(refusal: RequestRejected) -> RequestRejected:
     text = f"the archive finds no series without its study ({refusal}): name its --study, too"
     return RequestRejected(text, status=refusal.status)
-
-
-def _unreadable(rows: int, what: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(f"{counted(rows, 'row')} of {what} cannot be read")

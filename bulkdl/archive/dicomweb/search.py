@@ -21,6 +21,7 @@ from bulkdl.archive.dicomweb.paths import address
 from bulkdl.archive.http import HttpClient
 from bulkdl.archive.request import Identity, Pairs, Request
 from bulkdl.errors import NotFound, RequestRejected, UnexpectedAnswer
+from bulkdl.model.formatting import counted
 
 Record = TypeVar("Record")
 
@@ -188,3 +189,8 @@ class SearchClient:
                 yield batches
         except NotFound as error:
             raise RequestRejected(str(error), status=error.status) from error
+
+
+def unreadable(rows: int, what: str) -> UnexpectedAnswer:
+    """The error of an answer of which some rows cannot be read."""
+    return UnexpectedAnswer(f"{counted(rows, 'row')} of {what} cannot be read")

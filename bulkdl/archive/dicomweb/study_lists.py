@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from bulkdl.archive.dicomweb.records import STUDY_FIELDS, read_study
-from bulkdl.archive.dicomweb.search import RowSearch, SearchClient
+from bulkdl.archive.dicomweb.search import RowSearch, SearchClient, unreadable
 from bulkdl.archive.request import Pairs
 from bulkdl.errors import RequestRejected, UnexpectedAnswer
 from bulkdl.model.records import Study
@@ -122,7 +122,7 @@ class StudyLists:
                     listed.add(study)
                     yield study
         if invalid_rows:
-            raise UnexpectedAnswer(f"{invalid_rows:,} rows of {listed.what} cannot be read")
+            raise unreadable(invalid_rows, listed.what)
 
 
 class _ListedDays:

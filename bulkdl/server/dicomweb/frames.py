@@ -98,7 +98,7 @@ async def _send(
     if offer.is_multipart is False:
         return await stream(request.http, {"Content-Type": full}, _content(file, found.pieces[0]))
     multipart = Multipart(media)
-    instance = f"{request.url}/studies/{request.uid('study')}/series/{file.series_uid}/instances/{file.sop_uid}"
+    instance = request.address_of(file)
     parts = _parts(
         multipart, file, full, list(zip(found.pieces, (f"{instance}/{name}" for name in names), strict=True))
     )
