@@ -59,7 +59,7 @@ class Certificates:
                 with _certificate_errors(self._bundle):
                     context = await asyncio.to_thread(ssl.create_default_context, cafile=self._bundle)
                 context.set_alpn_protocols(_PROTOCOLS)
-                # Python before 3.11.4 sets it: an end without an alert, is then an end.
+                # Python before 3.11.4 sets it: a connection that is cut without an alert then seems to have ended.
                 context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
                 self._context = context
             return self._context

@@ -7,15 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from bulkdl.model.events import (
-    ArchiveDown,
-    ArchiveUp,
-    Event,
-    InstanceFailed,
-    Noted,
-    Retrying,
-    RunStarted,
-)
+from bulkdl.model.events import ArchiveDown, ArchiveUp, Event, InstanceFailed, Noted, Retrying, RunStarted
 from bulkdl.model.formatting import duration
 from bulkdl.model.text import one_line
 from bulkdl.model.work_states import Clock, WorkStates

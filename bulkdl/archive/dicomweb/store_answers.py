@@ -171,6 +171,7 @@ def _name(element: Any) -> str:
 
 
 def _values(data_set: Mapping[str, Any], tag: str) -> Sequence[Any]:
+    """The values of an element as Annex F has them. `Attributes` reads more forms; a confirmation must be certain."""
     element = data_set.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return values if isinstance(values, list) else ()

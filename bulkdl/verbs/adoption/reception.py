@@ -93,14 +93,13 @@ class MirrorReception:
     ) -> list[ReceivedInstance]:
         """See `Reception.settle`."""
         paths = tuple(self.partials.path_text(name) for name in names)
-        question = Examination(paths, ValidationLevel.STRUCTURE, with_md5=True, with_headers=True)
         findings: list[Finding] = []
         for path in paths:  # one at a time: a server that is stopped does not wait for all
-            alone = replace(question, sources=(path,))
-            (finding,) = await in_thread(examine, alone)
+            question = Examination((path,), ValidationLevel.STRUCTURE, with_md5=True, with_headers=True)
+            (finding,) = await in_thread(examine, question)
             if finding is FileKind.INFLATING:
                 async with self._inflating:
-                    (finding,) = await in_thread(examine, replace(alone, may_inflate=True))
+                    (finding,) = await in_thread(examine, replace(question, may_inflate=True))
             findings.append(finding)
         pairs = zip(names, paths, findings, strict=True)
         parts = await in_thread(lambda: [_part(*each, study_uid) for each in pairs])
